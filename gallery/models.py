@@ -1,0 +1,295 @@
+"""What the console remembers of galleries, and of every job: the rows are the truth, the queue only wakes a worker."""
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import models, transaction
+from django.urls import reverse
+from django.utils import timezone
+
+from gallery.states import (
+    ACTIVE,
+    CANCELLABLE,
+    ENDED,
+    RETRYABLE,
+    WAITING,
+    WORKING,
+    Kind,
+    State,
+    Wanted,
+    can_move,
+)
+
+#: A working job whose heartbeat is older than this has lost its worker.
+HEARTBEAT_LOST = timedelta(seconds=30)
+
+
+class Gallery(models.Model):
+    """A remote catalogue, with the last good copy's date and the last error, if any."""
+
+    name = models.CharField(max_length=100, unique=True)
+    url = models.CharField(max_length=2000)
+    mirrors = models.JSONField(default=list, blank=True)
+    position = models.PositiveIntegerField(default=0)
+    enabled = models.BooleanField(default=True)
+
+    etag = models.CharField(max_length=500, blank=True)
+    last_modified = models.CharField(max_length=100, blank=True)
+    digest = models.CharField(max_length=64, blank=True, help_text="SHA-256 of the index that is shown.")
+    checked_at = models.DateTimeField(null=True, blank=True, help_text="Last answer, changed or not.")
+    refreshed_at = models.DateTimeField(null=True, blank=True, help_text="When what is shown was read.")
+    error = models.TextField(blank=True, help_text="Why the last refresh failed; empty after a good one.")
+    entry_count = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ["position", "name"]
+        verbose_name_plural = "galleries"
+        permissions = [("refresh_gallery", "Can refresh a gallery")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class EntryQuerySet(models.QuerySet["Entry"]):
+    def shown(self) -> Self:
+        return self.filter(gallery__enabled=True)
+
+
+class Entry(models.Model):
+    """One model in a gallery's index, as read. The whole of it is in `data`; the other columns are for finding it."""
+
+    gallery = models.ForeignKey(Gallery, on_delete=models.CASCADE, related_name="entries")
+    name = models.CharField(max_length=255)
+    position = models.PositiveIntegerField(default=0, help_text="Place in the index.")
+    summary = models.CharField(max_length=300, blank=True, help_text="First sentence of the description, as text.")
+    license = models.CharField(max_length=255, blank=True)
+    icon = models.CharField(max_length=2000, blank=True)
+    backend = models.CharField(max_length=100, blank=True, help_text="Empty when the index does not say.")
+    tags = models.JSONField(default=list, blank=True)
+    usecases = models.JSONField(default=list, blank=True)
+    size = models.BigIntegerField(null=True, blank=True, help_text="Bytes, where the index says.")
+    search = models.TextField(blank=True, help_text="Lower-cased name, tags and description.")
+    data = models.JSONField(default=dict)
+
+    objects = EntryQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["gallery__position", "position"]
+        verbose_name_plural = "entries"
+        constraints = [models.UniqueConstraint(fields=["gallery", "name"], name="one_entry_a_gallery_and_name")]
+        indexes = [
+            models.Index(fields=["name"]),
+            models.Index(fields=["backend"]),
+            models.Index(fields=["license"]),
+            models.Index(fields=["gallery", "position"]),
+        ]
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return self.full_name
+
+    @property
+    def full_name(self) -> str:
+        """LocalAI's id of an entry: gallery@name. Needs `gallery` selected."""
+        return f"{self.gallery.name}@{self.name}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("gallery:entry", args=[self.gallery.name, self.name])
+
+
+class EntryTag(models.Model):
+    """A tag of an entry, lower-cased: what the tag filter and its counts are made of."""
+
+    entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="tag_rows")
+    tag = models.CharField(max_length=100)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["entry", "tag"], name="one_row_an_entry_and_tag")]
+        indexes = [models.Index(fields=["tag", "entry"])]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.tag
+
+
+class JobQuerySet(models.QuerySet["Job"]):
+    def active(self) -> Self:
+        return self.filter(state__in=ACTIVE)
+
+    def working(self) -> Self:
+        return self.filter(state__in=WORKING)
+
+    def needs_attention(self) -> Self:
+        return self.filter(state=State.FAILED, dismissed=False)
+
+    def ended(self) -> Self:
+        return self.filter(state__in=ENDED)
+
+    def abandoned(self, now: datetime) -> Self:
+        """Working, but nobody has kept the heartbeat: the worker died."""
+        return self.working().filter(heartbeat_at__lt=now - HEARTBEAT_LOST)
+
+    def for_subject(self, subject: str) -> Self:
+        return self.filter(subject=subject)
+
+
+class Job(models.Model):
+    """One piece of long work. What is wanted (`wanted`) and what is happening (`state`) are two fields."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    kind = models.CharField(max_length=16, choices=[(k.value, k.capitalize()) for k in Kind])
+    subject = models.CharField(max_length=300, help_text="The model or gallery it is about.")
+    request = models.JSONField(default=dict, help_text="What exactly was asked.")
+    by = models.CharField(max_length=150, blank=True, help_text="Who asked; empty for the console itself.")
+
+    wanted = models.CharField(max_length=8, default=Wanted.RUN.value, choices=[(w.value, w.capitalize()) for w in Wanted])
+    state = models.CharField(max_length=16, default=State.QUEUED.value, choices=[(s.value, s.capitalize()) for s in State])
+    message = models.CharField(max_length=500, blank=True, help_text="What is being done, in a few words.")
+    attempt = models.PositiveIntegerField(default=0, help_text="Tries begun since a person last asked.")
+    next_try_at = models.DateTimeField(null=True, blank=True)
+
+    cause = models.CharField(max_length=40, blank=True, help_text="Class of the last failure.")
+    error = models.TextField(blank=True, help_text="The last failure, in a sentence.")
+    action = models.TextField(blank=True, help_text="What a person can do about it.")
+    dismissed = models.BooleanField(default=False)
+
+    bytes_total = models.BigIntegerField(null=True, blank=True, help_text="None while unknown.")
+    bytes_done = models.BigIntegerField(default=0)
+    speed = models.FloatField(null=True, blank=True, help_text="Bytes a second over the last ten seconds.")
+    last_data_at = models.DateTimeField(null=True, blank=True)
+
+    worker = models.CharField(max_length=100, blank=True)
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    changed_at = models.DateTimeField(default=timezone.now, help_text="Any change a page would show.")
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "subject"], condition=models.Q(state__in=sorted(state.value for state in ACTIVE)), name="one_active_job_a_subject"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["state", "-created_at"]),
+            models.Index(fields=["-created_at"]),
+            models.Index(fields=["subject", "-created_at"]),
+        ]
+        default_permissions = ("view",)
+        permissions = [
+            ("install_model", "Can install a model"),
+            ("delete_model", "Can delete a model"),
+            ("control_job", "Can cancel and retry jobs"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.subject}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("gallery:job", args=[self.pk])
+
+    @property
+    def is_active(self) -> bool:
+        return self.state in ACTIVE
+
+    @property
+    def is_working(self) -> bool:
+        return self.state in WORKING
+
+    @property
+    def is_waiting(self) -> bool:
+        return self.state in WAITING
+
+    @property
+    def has_failed(self) -> bool:
+        return self.state == State.FAILED
+
+    @property
+    def can_cancel(self) -> bool:
+        return self.state in CANCELLABLE and self.wanted != Wanted.CANCEL
+
+    @property
+    def can_retry(self) -> bool:
+        return self.state in RETRYABLE
+
+    @property
+    def is_being_cancelled(self) -> bool:
+        return self.wanted == Wanted.CANCEL and self.is_active
+
+    def move(self, old: State, new: State, why: str, by: str = "worker", **fields: Any) -> bool:
+        """Change the state if it still is `old`: one guarded UPDATE and one event row.
+
+        Returns False, and changes nothing, when somebody else was first.
+        """
+        if not can_move(old, new):
+            raise ValueError(f"a job cannot go from {old} to {new}")
+        now = timezone.now()
+        fields = {"state": new, "changed_at": now, **fields}
+        if new in ENDED:
+            fields.setdefault("finished_at", now)
+        with transaction.atomic():
+            if not Job.objects.filter(pk=self.pk, state=old).update(**fields):
+                return False
+            JobEvent.objects.create(job=self, at=now, by=by, from_state=old, to_state=new, why=why)
+        for field, value in fields.items():
+            setattr(self, field, value)
+        return True
+
+    def want(self, wanted: Wanted, by: AbstractBaseUser | None, why: str) -> bool:
+        """Record what a person wants of an active job; returns False when it has ended or is beyond that."""
+        now = timezone.now()
+        with transaction.atomic():
+            changed = Job.objects.filter(pk=self.pk, state__in=CANCELLABLE).update(wanted=wanted, changed_at=now)
+            if changed:
+                person = by.get_username() if by else ""
+                JobEvent.objects.create(
+                    job=self, at=now, by=person, from_state=self.state, to_state=self.state, why=why
+                )
+        self.refresh_from_db()
+        return bool(changed)
+
+
+class JobFile(models.Model):
+    """A file of a job, with how much of it is here."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="files")
+    position = models.PositiveIntegerField(default=0)
+    filename = models.CharField(max_length=1000)
+    uri = models.CharField(max_length=2000)
+    sha256 = models.CharField(max_length=64, blank=True)
+    size = models.BigIntegerField(null=True, blank=True)
+    done = models.BigIntegerField(default=0)
+    status = models.CharField(max_length=40, blank=True, help_text="waiting, downloading, verified, already here …")
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [models.UniqueConstraint(fields=["job", "filename"], name="one_row_a_job_and_file")]
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return self.filename
+
+
+class JobEvent(models.Model):
+    """One change or wish in the life of a job. The rows are the history; none is ever changed."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="events")
+    at = models.DateTimeField(default=timezone.now)
+    by = models.CharField(max_length=150, blank=True, help_text="A person's name, or worker.")
+    from_state = models.CharField(max_length=16, blank=True)
+    to_state = models.CharField(max_length=16)
+    why = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["at", "pk"]
+        indexes = [models.Index(fields=["job", "at"]), models.Index(fields=["-at"])]
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"{self.from_state} to {self.to_state}"

@@ -1,0 +1,64 @@
+"""Typed readers of environment variables: a default when unset, a sentence when the value is no good."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+def text(*names: str, default: str = "") -> str:
+    """The first of the names that is set and not empty."""
+    for name in names:
+        if value := os.environ.get(name, "").strip():
+            return value
+    return default
+
+
+def flag(*names: str, default: bool = False) -> bool:
+    value = text(*names).lower()
+    if not value:
+        return default
+    if value in {"1", "true", "yes", "on"}:
+        return True
+    if value in {"0", "false", "no", "off"}:
+        return False
+    raise ImproperlyConfigured(f"{names[0]} is {value!r}; it takes true or false.")
+
+
+def number(*names: str, default: int, low: int = 0, high: int = 2**63 - 1) -> int:
+    value = text(*names)
+    if not value:
+        return default
+    try:
+        parsed = int(value)
+    except ValueError:
+        raise ImproperlyConfigured(f"{names[0]} is {value!r}; it takes a whole number.") from None
+    if not low <= parsed <= high:
+        raise ImproperlyConfigured(f"{names[0]} is {parsed}; it must be from {low} to {high}.")
+    return parsed
+
+
+def path(*names: str, default: Path) -> Path:
+    value = text(*names)
+    return Path(value).expanduser().absolute() if value else default
+
+
+def words(*names: str, default: tuple[str, ...] = ()) -> list[str]:
+    """A list separated by commas."""
+    value = text(*names)
+    return [word.strip() for word in value.split(",") if word.strip()] if value else list(default)
+
+
+def json_list(*names: str, default: list[Any]) -> list[Any]:
+    value = text(*names)
+    if not value:
+        return default
+    try:
+        parsed = json.loads(value)
+    except json.JSONDecodeError as error:
+        raise ImproperlyConfigured(f"{names[0]} is not JSON: {error}.") from None
+    if not isinstance(parsed, list):
+        raise ImproperlyConfigured(f"{names[0]} must be a JSON list, such as [{{...}}].")
+    return parsed

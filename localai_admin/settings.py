@@ -1,0 +1,241 @@
+"""Every setting of the console, with the environment variable that changes it. Runs with nothing set.
+
+LocalAI's own variable names are used where the meaning is the same. A value that is no good stops the start with a
+sentence.
+"""
+
+import ipaddress
+import os
+import secrets
+import sys
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+from localai_admin import environment as env
+from localai_admin.lib import database
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# --- Where things are -------------------------------------------------------------------------------------------------
+
+_USER_DATA = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+DATA = env.path("LOCALAI_ADMIN_DATA", default=_USER_DATA / "localai-admin")
+MODELS_PATH = env.path("LOCALAI_MODELS_PATH", "MODELS_PATH", default=DATA / "models")
+BACKENDS_PATH = env.path("LOCALAI_BACKENDS_PATH", "BACKENDS_PATH", default=DATA / "backends")
+#: Looked at after BACKENDS_PATH, never written to.
+SYSTEM_BACKENDS = [Path("/var/lib/local-ai/backends"), BASE_DIR / "backends"]
+LOGS_PATH = DATA / "logs"
+STARTER_PATH = DATA / "starter"
+METRICS_PATH = DATA / "run" / "metrics"
+#: Folders that file:// galleries and files may come from.
+FILE_ROOTS = [Path(root).expanduser().absolute() for root in env.words("LOCALAI_ADMIN_FILE_ROOTS")] + [STARTER_PATH]
+NODE = env.text("LOCALAI_ADMIN_NODE", default="local")
+
+try:
+    DATA.mkdir(mode=0o750, parents=True, exist_ok=True)
+except OSError as error:
+    raise ImproperlyConfigured(
+        f"The data folder {DATA} cannot be made: {error.strerror}. Set LOCALAI_ADMIN_DATA to a folder you can write to."
+    ) from None
+
+# --- The address, and who may call it ---------------------------------------------------------------------------------
+
+ADDRESS = env.text("LOCALAI_ADMIN_ADDRESS", default="127.0.0.1:8000")
+HOST, _, _port = ADDRESS.rpartition(":")
+HOST = HOST.strip("[]") or "127.0.0.1"
+try:
+    PORT = int(_port)
+    IS_LOCAL = HOST == "localhost" or ipaddress.ip_address(HOST).is_loopback
+except ValueError:
+    raise ImproperlyConfigured(
+        f"LOCALAI_ADMIN_ADDRESS is {ADDRESS!r}; it takes an address and a port, such as 127.0.0.1:8000."
+    ) from None
+
+ALLOWED_HOSTS = env.words("LOCALAI_ADMIN_HOSTS") or ["localhost", "127.0.0.1", "[::1]"]
+WEB_WORKERS = env.number("LOCALAI_ADMIN_WEB_WORKERS", default=1, low=1, high=64)
+WEB_THREADS = env.number("LOCALAI_ADMIN_WEB_THREADS", default=8, low=2, high=128)
+#: Behind a proxy that ends TLS and sets X-Forwarded-Proto.
+BEHIND_TLS = env.flag("LOCALAI_ADMIN_BEHIND_TLS")
+
+
+def _secret_key() -> str:
+    """The key from the environment, else the one in the data folder, made at the first start."""
+    if key := env.text("LOCALAI_ADMIN_SECRET_KEY"):
+        return key
+    kept = DATA / "secret_key"
+    if not kept.exists():
+        descriptor = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+    return kept.read_text()
+
+
+SECRET_KEY = _secret_key()
+#: A public address asks for a key and host names of its own; `up` refuses without.
+SECRET_KEY_IS_SET = bool(env.text("LOCALAI_ADMIN_SECRET_KEY"))
+HOSTS_ARE_SET = bool(env.words("LOCALAI_ADMIN_HOSTS"))
+DEBUG = env.flag("LOCALAI_ADMIN_DEBUG")
+
+# --- Galleries and downloads ------------------------------------------------------------------------------------------
+
+_LOCALAI_GALLERY = {
+    "name": "localai",
+    "url": "https://index.localai.io/models",
+    "mirrors": ["github:mudler/LocalAI/gallery/index.yaml@master"],
+}
+GALLERIES = env.json_list("LOCALAI_GALLERIES", "GALLERIES", default=[_LOCALAI_GALLERY])
+GALLERY_REFRESH_MINUTES = env.number("LOCALAI_ADMIN_GALLERY_REFRESH_MINUTES", default=60, low=1)
+GALLERY_ICONS = env.flag("LOCALAI_ADMIN_GALLERY_ICONS", default=True)
+HF_ENDPOINT = env.text("HF_MIRROR", "HF_ENDPOINT", default="https://huggingface.co")
+HF_TOKEN = env.text("HF_TOKEN")
+ALLOW_HTTP = env.flag("LOCALAI_ADMIN_ALLOW_HTTP")
+#: Hosts that may have a private address, as host or host:port.
+TRUSTED_HOSTS = env.words("LOCALAI_ADMIN_TRUSTED_HOSTS")
+#: Never used up by a download.
+DISK_RESERVE = env.number("LOCALAI_ADMIN_DISK_RESERVE", default=1 << 30)
+
+# --- Backends ---------------------------------------------------------------------------------------------------------
+
+BACKEND_THREADS = env.number("LOCALAI_THREADS", "THREADS", default=max(1, (os.cpu_count() or 2) // 2), low=1, high=1024)
+BACKEND_CONTEXT_SIZE = env.number("LOCALAI_CONTEXT_SIZE", "CONTEXT_SIZE", default=1024, low=1)
+#: How long a backend may take to answer its first Health, and to load its model. Seconds.
+BACKEND_START_SECONDS = env.number("LOCALAI_ADMIN_BACKEND_START_SECONDS", default=40, low=1)
+BACKEND_LOAD_SECONDS = env.number("LOCALAI_ADMIN_BACKEND_LOAD_SECONDS", default=600, low=1)
+#: How long a stopping backend may finish what it does before it is killed. Seconds.
+BACKEND_STOP_SECONDS = env.number("LOCALAI_ADMIN_BACKEND_STOP_SECONDS", default=10, low=1)
+#: What a backend inherits of the console's environment, beside the few it always gets.
+BACKEND_ENVIRONMENT = env.words("LOCALAI_ADMIN_BACKEND_ENVIRONMENT")
+PROMPT_STREAMS = env.number("LOCALAI_ADMIN_PROMPT_STREAMS", default=max(1, WEB_THREADS // 2), low=1)
+PROMPT_SECONDS = env.number("LOCALAI_ADMIN_PROMPT_SECONDS", default=300, low=1)
+
+# --- Django -----------------------------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "localai_admin",
+    "team",
+    "models",
+    "gallery",
+    "monitor",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "axes",
+    "django_htmx",
+    "django_prometheus",
+    "huey.contrib.djhuey",
+    "template_partials",
+]
+
+MIDDLEWARE = [
+    "localai_admin.middleware.observe_duration",
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "localai_admin.middleware.security_headers",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "team.middleware.deny_by_default",
+    "axes.middleware.AxesMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+
+ROOT_URLCONF = "localai_admin.urls"
+WSGI_APPLICATION = "localai_admin.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "localai_admin.context.shell",
+            ],
+            "builtins": ["localai_admin.templatetags.console"],
+        },
+    }
+]
+
+DATABASES = {"default": database.sqlite(DATA / "db.sqlite3")}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+HUEY = {
+    "huey_class": "huey.SqliteHuey",
+    "name": f"localai-admin-{NODE}",
+    "filename": str(DATA / "queue.sqlite3"),
+    "immediate": False,
+    "results": False,
+    "consumer": {"workers": 4, "worker_type": "thread", "initial_delay": 0.05, "backoff": 1.15, "max_delay": 0.2},
+}
+
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_LOCKOUT_TEMPLATE = "errors/429.html"
+AXES_VERBOSE = False
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "team:sign_in"
+LOGIN_REDIRECT_URL = "overview"
+LOGOUT_REDIRECT_URL = "team:sign_in"
+
+SESSION_COOKIE_AGE = 14 * 24 * 3600
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = BEHIND_TLS
+CSRF_COOKIE_SECURE = BEHIND_TLS
+CSRF_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "localai_admin.errors.csrf_failure"
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else None
+CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS if host != "*"] if BEHIND_TLS else []
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if BEHIND_TLS else 0
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 << 20
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = env.text("TZ", default="UTC")
+USE_TZ = True
+USE_I18N = False
+
+STATIC_URL = "static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = DATA / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+WHITENOISE_MAX_AGE = 3600
+
+METRICS_ENABLED = not env.flag("LOCALAI_DISABLE_METRICS_ENDPOINT", "DISABLE_METRICS_ENDPOINT")
+#: Networks that may read /metrics without signing in.
+METRICS_NETWORKS = [ipaddress.ip_network(net) for net in env.words("LOCALAI_ADMIN_METRICS_NETWORKS", default=("127.0.0.0/8", "::1/128"))]
+PROMETHEUS_EXPORT_MIGRATIONS = False
+
+LOG_LEVEL = env.text("LOCALAI_LOG_LEVEL", "LOG_LEVEL", default="info").upper()
+if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "WARN", "ERROR"}:
+    raise ImproperlyConfigured(f"LOCALAI_LOG_LEVEL is {LOG_LEVEL.lower()!r}; it takes debug, info, warning or error.")
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": sys.stderr}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {"huey": {"level": "WARNING"}, "django.request": {"level": "ERROR"}, "axes": {"level": "WARNING"}},
+}
