@@ -1,0 +1,168 @@
+"""The first page: is everything all right, and what to do when it is not."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.models import AnonymousUser, User
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
+
+from gallery.models import Entry, Gallery, Job, JobEvent
+from gallery.services import starter as starter_service
+from gallery.states import Kind
+from localai_admin import context
+from localai_admin.lib import units
+from localai_admin.lib.htmx import render_partial
+from models import inventory
+from models.models import Instance, InstanceEvent
+from monitor import overview as usage
+from team.access import requires
+
+#: Below this share of the file system free, the disk is a problem.
+LOW_DISK = 0.05
+EVENTS_SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something a person should look at: what, why, and the page where it is mended."""
+
+    what: str
+    why: str
+    url: str
+    label: str = "Look"
+
+
+@dataclass(frozen=True)
+class Happening:
+    """One line of the last events, of a job or of an instance."""
+
+    at: Any
+    by: str
+    what: str
+    state: str
+    why: str
+    url: str
+
+
+@requires("models.view_instance")
+@require_GET
+def index(request: HttpRequest) -> HttpResponse:
+    rows = inventory.inventory()
+    instances = list(Instance.objects.on_this_node().in_use())
+    host = usage.host()
+    page = {
+        "section": "Overview",
+        "problems": list(problems(instances, host)),
+        "host": host,
+        "instances": usage.with_usage(instances),
+        "model_count": len(rows),
+        "steps": first_steps(request.user, bool(rows)),
+        "happenings": happenings(),
+        "starter": starter_service.what_is_fetched(),
+        "live_seconds": 2 if any(instance.is_moving for instance in instances) else 5,
+    }
+    return render_partial(request, "overview/index.html", page, partial="live")
+
+
+@requires("models.view_instance")
+@require_GET
+def strip(request: HttpRequest) -> HttpResponse:
+    """What is running anywhere, for the strip under the top bar."""
+    return render(request, "includes/strip.html", context.running())
+
+
+@requires("gallery.install_model")
+@require_POST
+def starter(request: HttpRequest) -> HttpResponse:
+    """Start the job that prepares the starter gallery, once the terms were agreed to."""
+    if request.POST.get("accept_terms") != "yes":
+        messages.error(request, "The starter model comes under Gemma's terms of use: tick the box to agree to them first.")
+        return redirect("overview")
+    job = starter_service.request_starter(by=request.user)
+    return redirect(job)
+
+
+def problems(instances: list[Instance], host: usage.Host | None) -> Iterator[Problem]:
+    for instance in instances:
+        if instance.state in {"failed", "backoff", "unknown"}:
+            yield Problem(f"{instance.name}: {instance.get_state_display()}", instance.reason, reverse("models:detail", args=[instance.name]))
+    for job in Job.objects.needs_attention()[:5]:
+        yield Problem(f"{job} failed", f"{job.error} {job.action}".strip(), job.get_absolute_url())
+    for gallery in Gallery.objects.filter(enabled=True).exclude(error=""):
+        yield Problem(f"Gallery {gallery.name} could not be refreshed", gallery.error, reverse("gallery:index"))
+    for path, sentence in inventory.problems():
+        yield Problem(f"{path.name} is not read", sentence, reverse("models:index"))
+    yield from disk_problem(host)
+    if host is None or host.age_seconds > usage.AGENT_SILENT_SECONDS:
+        yield Problem(
+            "The agent is silent",
+            "No figures have come from it for a while, so loads and shutdowns wait. Is `localai-admin up` (or run_agent) running? "
+            "Its log says why it stopped.",
+            reverse("monitor:index"),
+        )
+
+
+def disk_problem(host: usage.Host | None) -> Iterator[Problem]:
+    if host and host.disk_free < max(settings.DISK_RESERVE, host.disk_total * LOW_DISK):
+        left = units.bytes_text(host.disk_free)
+        yield Problem(
+            "The disk for models is nearly full",
+            f"{left} of {units.bytes_text(host.disk_total)} are free. Delete models that nobody uses.",
+            reverse("models:index"),
+        )
+
+
+@dataclass(frozen=True)
+class Step:
+    """One of the four steps from a fresh console to the first token."""
+
+    title: str
+    done: bool
+    now: bool
+    key: str
+
+
+def first_steps(user: User | AnonymousUser, has_models: bool) -> list[Step]:
+    """The steps with their ticks; empty once all four were taken."""
+    done = {
+        "gallery": has_models or Entry.objects.exists(),
+        "install": has_models,
+        "load": Instance.objects.filter(ready_at__isnull=False).exists(),
+        "prompt": Instance.objects.filter(last_used_at__isnull=False).exists(),
+    }
+    if all(done.values()):
+        return []
+    titles = {
+        "gallery": "Get a gallery to choose from",
+        "install": "Install a model",
+        "load": "Load it into a backend",
+        "prompt": "Send it a prompt",
+    }
+    now = next(key for key, is_done in done.items() if not is_done)
+    return [Step(titles[key], is_done, key == now, key) for key, is_done in done.items()]
+
+
+def happenings() -> list[Happening]:
+    """The last events of jobs and instances, newest first."""
+    of_jobs = JobEvent.objects.select_related("job").order_by("-at", "-pk")[:EVENTS_SHOWN]
+    of_instances = InstanceEvent.objects.select_related("instance").order_by("-at", "-pk")[:EVENTS_SHOWN]
+    found = [
+        Happening(event.at, event.by, str(event.job), event.to_state, event.why, event.job.get_absolute_url())
+        for event in of_jobs
+    ] + [
+        Happening(
+            event.at, event.by, event.instance.name, event.to_state, event.why, reverse("models:detail", args=[event.instance.name])
+        )
+        for event in of_instances
+    ]
+    return sorted(found, key=lambda happening: happening.at, reverse=True)[:EVENTS_SHOWN]
+
+
+def starter_job() -> Job | None:
+    return Job.objects.filter(kind=Kind.STARTER).first()

@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import Group, User
+from django.test import Client
+
+
+@pytest.fixture
+def models_path(tmp_path: Path, settings) -> Path:
+    """An empty models folder that the console uses for this test."""
+    settings.MODELS_PATH = tmp_path / "models"
+    settings.MODELS_PATH.mkdir()
+    return settings.MODELS_PATH
+
+
+def person(role: str) -> User:
+    user = User.objects.create_user(f"{role}-person", password="correct horse battery")
+    user.groups.add(Group.objects.get(name=role))
+    return user
+
+
+@pytest.fixture
+def viewer(db) -> User:
+    return person("viewer")
+
+
+@pytest.fixture
+def operator(db) -> User:
+    return person("operator")
+
+
+@pytest.fixture
+def installer(db) -> User:
+    return person("installer")
+
+
+@pytest.fixture
+def administrator(db) -> User:
+    return User.objects.create_superuser("administrator-person", password="correct horse battery")
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user, backend=settings.AUTHENTICATION_BACKENDS[-1])
+    return client
+
+
+@pytest.fixture
+def as_viewer(viewer: User) -> Client:
+    return signed_in(viewer)
+
+
+@pytest.fixture
+def as_operator(operator: User) -> Client:
+    return signed_in(operator)
+
+
+@pytest.fixture
+def as_installer(installer: User) -> Client:
+    return signed_in(installer)
+
+
+@pytest.fixture
+def as_administrator(administrator: User) -> Client:
+    return signed_in(administrator)

@@ -1,0 +1,128 @@
+"""The whole console as a person starts it: `localai-admin up` on a data folder of its own."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+START_SECONDS = 60.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Console:
+    """One `up` and its children. Use as a context manager; `restart()` keeps the data folder and the address."""
+
+    def __init__(self, data: Path, **environment: str) -> None:
+        self.data = data
+        self.port = free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LOCALAI_", "DJANGO_"))}
+        self.environment = {
+            **inherited,
+            "LOCALAI_ADMIN_DATA": str(data),
+            "LOCALAI_ADMIN_ADDRESS": f"127.0.0.1:{self.port}",
+            "LOCALAI_GALLERIES": "[]",
+            "LOCALAI_ADMIN_DISK_RESERVE": "0",
+            **environment,
+        }
+        self.process: subprocess.Popen[str] | None = None
+        self.output: list[str] = []
+        self._seen = threading.Event()
+
+    def __enter__(self) -> "Console":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self, *arguments: str) -> float:
+        """Start and wait for the greeting. Returns the seconds it took."""
+        began = time.monotonic()
+        self._seen.clear()
+        self.process = subprocess.Popen(
+            [sys.executable, str(ROOT / "manage.py"), "up", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
+        while not self._seen.wait(0.05):
+            if self.process.poll() is not None or time.monotonic() - began > START_SECONDS:
+                raise AssertionError("The console did not come up:\n" + "".join(self.output))
+        return time.monotonic() - began
+
+    def _read(self, process: "subprocess.Popen[str]") -> None:
+        assert process.stdout
+        for line in process.stdout:
+            self.output.append(line)
+            if "Ctrl-C stops it" in line:
+                self._seen.set()
+        process.stdout.close()
+
+    @property
+    def welcome_link(self) -> str:
+        found = re.search(r"http://\S+/welcome/\S+", "".join(self.output))
+        assert found, "no welcome link was printed"
+        return found[0]
+
+    def child(self, name: str) -> psutil.Process:
+        """The process of web (its worker), worker or agent."""
+        assert self.process
+        words = {"web": "granian", "worker": "run_huey", "agent": "run_agent"}[name]
+        for child in psutil.Process(self.process.pid).children():
+            if any(words in word for word in child.cmdline()):
+                return child
+        raise AssertionError(f"{name} is not running")
+
+    def tree(self) -> list[psutil.Process]:
+        assert self.process
+        watcher = psutil.Process(self.process.pid)
+        return [watcher, *watcher.children(recursive=True)]
+
+    def kill_all(self) -> None:
+        """As a crash of the machine's user session would: every process of the console at once, backends left."""
+        assert self.process
+        watcher = psutil.Process(self.process.pid)
+        parts = [watcher, *watcher.children()]
+        parts += [grandchild for child in watcher.children() if "granian" in " ".join(child.cmdline()) for grandchild in child.children()]
+        for process in parts:
+            process.kill()
+        self.process.wait(10)
+
+    def stop(self, number: int = signal.SIGINT, seconds: float = 60.0) -> int:
+        """Ctrl-C, and wait until all has ended. Returns the exit code."""
+        if self.process is None or self.process.poll() is not None:
+            return self.process.returncode if self.process else 0
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            for process in self.tree():
+                process.kill()
+            raise AssertionError("The console did not stop:\n" + "".join(self.output)) from None
+
+    def manage(self, *arguments: str, input: str | None = None) -> str:
+        """Run a management command on the console's data folder."""
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "manage.py"), *arguments],
+            cwd=ROOT, env=self.environment, input=input, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
