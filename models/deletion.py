@@ -1,0 +1,228 @@
+"""What goes when a model is deleted, worked out before anything is touched; and the deleting itself."""
+
+import logging
+import os
+import stat
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any, ClassVar
+
+from localai_admin.lib import yaml
+from localai_admin.lib.files import atomic_write
+from localai_admin.lib.paths import UnsafePath, file_name_for_model, inside, is_model_name
+from models.config_folder import ConfigFolder
+from models.configs import ConfigInvalid, ModelConfig, parse
+from models.listing import loose_files
+from models.references import relative_name
+
+log = logging.getLogger(__name__)
+
+#: A gallery record that is larger is not read. Bytes.
+_RECORD_BYTES = 4 << 20
+_RECORD_PREFIX = "._gallery_"
+
+
+class DeletionError(Exception):
+    """A model that cannot be deleted, in a sentence."""
+
+    retry: ClassVar[bool] = False
+
+
+class NoSuchModel(DeletionError):
+    """Neither a configuration nor a loose file nor a gallery record has the name."""
+
+
+class DeletionFailed(DeletionError):
+    """The file system refused; what is gone is gone, and a second try goes on from there."""
+
+    retry: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class DeletionPreview:
+    """What deleting a model would do. Every path is relative to the models folder.
+
+    `files` go, with their bytes, the configuration first and the gallery record last. `shared` stay, each with the
+    names of the other models that use it. `rewritten` is a configuration file that holds other models, too, and only
+    loses this one.
+    """
+
+    name: str
+    files: list[tuple[str, int]]
+    shared: list[tuple[str, list[str]]]
+    bytes_freed: int
+    rewritten: str = ""
+
+
+def plan_deletion(folder: ConfigFolder, name: str) -> DeletionPreview:
+    """Work out what only this model uses, from every other configuration and gallery record in the folder.
+
+    Raises NoSuchModel.
+    """
+    root = folder.path
+    config = folder.get(name)
+    labels = {file_name_for_model(name)} if is_model_name(name) else set()
+    labels |= {config.path.stem} if config else set()
+    records = sorted(file for label in labels if (root / (file := f"{_RECORD_PREFIX}{label}.yaml")).is_file())
+    if config or records:
+        first = [config.path.name] if config else []
+        mentioned = set(config.files if config else ()).union(*(_listed_in(root / file) for file in records))
+    elif name in loose_files(root):
+        first, mentioned = [name], {f"{name}.tmpl"}
+    else:
+        raise NoSuchModel(f"There is no model {name!r} in the models folder; it may have been deleted already.")
+    middle = sorted(set(_existing(root, mentioned)) - set(first) - set(records))
+    candidates = [*first, *middle, *records]
+    users = _users(folder, candidates, config, set(records))
+    files = [(file, size) for file in candidates if file not in users and (size := _size(root, file)) is not None]
+    shared = [(file, sorted(users[file])) for file in candidates if file in users]
+    rewritten = config.path.name if config and config.path.name in users else ""
+    return DeletionPreview(name, files, shared, sum(size for _, size in files), rewritten)
+
+
+def _users(
+    folder: ConfigFolder, candidates: list[str], config: ModelConfig | None, records: set[str]
+) -> dict[str, set[str]]:
+    """Which of the candidates somebody else needs, and who. A file is needed, too, when a folder above it is."""
+    below: dict[str, set[str]] = defaultdict(set)
+    for file in candidates:
+        for part in [file, *_parents(file)]:
+            below[part].add(file)
+    users: dict[str, set[str]] = defaultdict(set)
+    needs = [_needs_of_configs(folder, config), _needs_of_records(folder.path, records, list(below))]
+    for user, name in chain.from_iterable(needs):
+        for file in below.get(name, ()):
+            users[file].add(user)
+    return dict(users)
+
+
+def _needs_of_configs(folder: ConfigFolder, config: ModelConfig | None) -> Iterator[tuple[str, str]]:
+    """(model, file) of every other configuration, the configuration's own file included; also of unreadable ones."""
+    for other in [*folder.all(), *folder.rejected()]:
+        if other is not config:
+            yield other.name, other.path.name
+            yield from ((other.name, target) for file in other.files for target in _targets(folder.path, file))
+    for problem in folder.problems:
+        if not config or problem.path != config.path:
+            yield problem.path.name, problem.path.name
+
+
+def _needs_of_records(root: Path, own: set[str], candidates: list[str]) -> Iterator[tuple[str, str]]:
+    """(model, file) of every other gallery record that mentions one of the candidates, and the record itself."""
+    terms = {Path(candidate).name for candidate in candidates}
+    for path in sorted(root.glob(f"{_RECORD_PREFIX}*.yaml")):
+        if path.name in own:
+            continue
+        owner = path.stem.removeprefix(_RECORD_PREFIX)
+        yield owner, path.name
+        yield from ((owner, target) for name in _listed_in(path, terms) for target in _targets(root, name))
+
+
+def _targets(root: Path, name: str) -> list[str]:
+    """The name, and where it leads when it is a link inside the folder."""
+    if not os.path.islink(f"{root}/{name}"):  # noqa: PTH114  (asked for every file of every model; Path costs four times as much)
+        return [name]
+    target = (root / name).resolve()
+    return [name, target.relative_to(root.resolve()).as_posix()] if target.is_relative_to(root.resolve()) else [name]
+
+
+def _listed_in(record: Path, terms: set[str] | None = None) -> frozenset[str]:
+    """The files and templates a gallery record lists; nothing when it is unreadable.
+
+    With `terms`, a record that contains none of them is not parsed: reading is cheap, YAML is not. One with a backslash
+    may spell a name with escapes.
+    """
+    try:
+        text = record.read_text(encoding="utf-8")
+        if terms is not None and "\\" not in text and not any(term in text for term in terms):
+            return frozenset()
+        return _names_in(yaml.load(text, max_bytes=_RECORD_BYTES, duplicate_keys="last"))
+    except (yaml.YamlError, OSError, UnicodeDecodeError) as error:
+        log.warning("The gallery record %s cannot be read: %s", record.name, error)
+        return frozenset()
+
+
+def _names_in(content: object) -> frozenset[str]:
+    if not isinstance(content, Mapping):
+        return frozenset()
+    files = [item.get("filename") for item in _maps(content.get("files"))]
+    templates = [f"{item['name']}.tmpl" for item in _maps(content.get("prompt_templates")) if item.get("name")]
+    return frozenset(name for value in [*files, *templates] if (name := relative_name(value)))
+
+
+def _maps(value: object) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def _existing(root: Path, names: Iterable[str]) -> Iterator[str]:
+    """Those of the names that are files in the folder; of a folder, every file below it."""
+    for name in names:
+        if (found := _lstat(root, name)) is None:
+            continue
+        if stat.S_ISDIR(found.st_mode):
+            yield from _files_below(root, name)
+        else:
+            yield name
+
+
+def _files_below(root: Path, name: str) -> Iterator[str]:
+    for parent, _, files in os.walk(root / name):
+        yield from (Path(parent, file).relative_to(root).as_posix() for file in files)
+
+
+def _size(root: Path, name: str) -> int | None:
+    found = _lstat(root, name)
+    return found.st_size if found else None
+
+
+def _lstat(root: Path, name: str) -> os.stat_result | None:
+    """None when it is not there, or when a link on the way leads out of the folder."""
+    try:
+        return inside(root, name).lstat()
+    except (OSError, UnsafePath):
+        return None
+
+
+def delete_files(preview: DeletionPreview, models_path: Path) -> None:
+    """Delete what the preview lists: the configuration first, so that nobody sees a model whose files are going.
+
+    What is gone already is fine: a second call finishes what a first one left. Raises DeletionFailed.
+    """
+    try:
+        if preview.rewritten:
+            _take_out(models_path, preview.rewritten, preview.name)
+        for name, _ in preview.files:
+            inside(models_path, name).unlink(missing_ok=True)
+    except UnsafePath as error:
+        raise DeletionFailed(f"{error} It stays, and the rest with it; look at the folder, then try again.") from error
+    except OSError as error:
+        raise DeletionFailed(
+            f"{error.filename or preview.name} cannot be deleted: {error.strerror}. "
+            "Check the rights on the models folder, then try again."
+        ) from error
+    for folder in sorted({parent for name, _ in preview.files for parent in _parents(name)}, key=len, reverse=True):
+        _remove_if_empty(models_path / folder)
+
+
+def _parents(name: str) -> list[str]:
+    return [parent.as_posix() for parent in Path(name).parents if parent.as_posix() != "."]
+
+
+def _remove_if_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError:
+        log.debug("%s stays: it is not empty, or not there", folder)
+
+
+def _take_out(root: Path, file: str, name: str) -> None:
+    """Write the configuration file again without this model; the new file takes the place of the old in one step."""
+    path = inside(root, file)
+    try:
+        kept = [config.data for config in parse(path.read_text(encoding="utf-8"), path) if config.name != name]
+    except ConfigInvalid as error:
+        raise DeletionFailed(f"{error} It was changed in the meantime; look at it, then try again.") from error
+    atomic_write(path, yaml.dump(kept).encode(), stat.S_IMODE(path.stat().st_mode))

@@ -1,0 +1,200 @@
+"""A web server that can misbehave: a real one, on a port of its own, whose paths each do what a test asks for."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass
+class Page:
+    """What a path answers. The defaults are a good file server: lengths, ETags, ranges, HEAD."""
+
+    body: bytes = b""
+    etag: str = '"1"'
+    last_modified: str = ""
+    content_type: str = "application/octet-stream"
+    headers: dict[str, str] = field(default_factory=dict)
+    #: Answer with this and nothing else; `statuses` are for the first requests, one each.
+    status: int = 200
+    statuses: list[int] = field(default_factory=list)
+    redirect: str = ""
+    ranges: bool = True
+    head: bool = True
+    #: Break the connection after so many bytes of an answer; `cuts` are for the first answers, one each.
+    cut: int | None = None
+    cuts: list[int] = field(default_factory=list)
+    #: Send so many bytes, then nothing more while the server runs.
+    stall: int | None = None
+    #: Announce another length than the body has; None announces the right one, -1 none at all.
+    length: int | None = None
+    #: Answer a range with another range than the one that was asked for.
+    shift: int = 0
+    #: Give at most so many bytes of a range in one answer.
+    most: int | None = None
+    chunked: bool = False
+    #: Send nothing, not even a header.
+    silent: bool = False
+    #: Send one header after another, without an end.
+    trickle: bool = False
+
+
+@dataclass
+class Seen:
+    method: str
+    path: str
+    headers: dict[str, str]
+
+
+class Server:
+    """`pages` maps paths to what they answer; `seen` are the requests so far."""
+
+    def __init__(self) -> None:
+        self.pages: dict[str, Page] = {}
+        self.seen: list[Seen] = []
+        self.over = threading.Event()
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._http.daemon_threads = True
+        self.port: int = self._http.server_address[1]
+        self.host = f"127.0.0.1:{self.port}"
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def url(self, path: str = "/") -> str:
+        return f"http://{self.host}{path}"
+
+    def gives(self, path: str, body: bytes = b"", **how: object) -> str:
+        """Let a path answer so; returns its URL."""
+        self.pages[path] = Page(body, **how)  # type: ignore[arg-type]
+        return self.url(path)
+
+    def asked(self, path: str, method: str = "GET") -> list[Seen]:
+        return [request for request in self.seen if (request.path, request.method) == (path, method)]
+
+    def close(self) -> None:
+        self.over.set()
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join(5)
+
+
+@contextmanager
+def running() -> Iterator[Server]:
+    server = Server()
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
+    return type("Handler", (_Handler,), {"console": server})
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    console: Server
+
+    def do_GET(self) -> None:
+        self.console.seen.append(Seen(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
+        page = self.console.pages.get(self.path.partition("?")[0], Page(status=404))
+        self.close_connection = True
+        try:
+            self._answer(page)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+
+    do_HEAD = do_GET
+
+    def _answer(self, page: Page) -> None:
+        if page.silent:
+            self.console.over.wait(30)
+            return
+        if page.trickle:
+            self._trickle()
+            return
+        if self.command == "HEAD" and not page.head:
+            self._plain(405)
+            return
+        if page.redirect:
+            self._plain(302, Location=page.redirect)
+            return
+        status = page.statuses.pop(0) if page.statuses and self.command == "GET" else page.status
+        if status != 200:
+            self._plain(status, **page.headers)
+        elif page.etag and self.headers.get("If-None-Match") == page.etag:
+            self._plain(304)
+        else:
+            self._file(page)
+
+    def _plain(self, status: int, **headers: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _file(self, page: Page) -> None:
+        start = self._start(page)
+        size = len(page.body)
+        if start is not None and start >= size:
+            self._plain(416, **{"Content-Range": f"bytes */{size}", "ETag": page.etag})
+            return
+        begin = 0 if start is None else start + page.shift
+        body = page.body[begin:] if page.most is None or start is None else page.body[begin : begin + page.most]
+        self.send_response(200 if start is None else 206)
+        if start is not None:
+            self.send_header("Content-Range", f"bytes {begin}-{begin + len(body) - 1}/{size}")
+        self._headers(page, len(body))
+        if self.command != "HEAD":
+            self._body(page, body)
+
+    def _start(self, page: Page) -> int | None:
+        """The first byte that was asked for; None for the whole file."""
+        asked = self.headers.get("Range", "")
+        if not page.ranges or not asked:
+            return None
+        if self.headers.get("If-Range") not in {None, page.etag, page.last_modified}:
+            return None
+        return int(asked.removeprefix("bytes=").partition("-")[0])
+
+    def _headers(self, page: Page, length: int) -> None:
+        self.send_header("Content-Type", page.content_type)
+        if page.etag:
+            self.send_header("ETag", page.etag)
+        if page.last_modified:
+            self.send_header("Last-Modified", page.last_modified)
+        if page.chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+        elif page.length != -1:
+            self.send_header("Content-Length", str(length if page.length is None else page.length))
+        for name, value in page.headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _body(self, page: Page, body: bytes) -> None:
+        cut = page.cuts.pop(0) if page.cuts else page.cut
+        for limit in (cut, page.stall):
+            body = body if limit is None else body[:limit]
+        if page.chunked:
+            for at in range(0, len(body), 4000):
+                piece = body[at : at + 4000]
+                self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+            if cut is None and page.stall is None:
+                self.wfile.write(b"0\r\n\r\n")
+        else:
+            self.wfile.write(body)
+        self.wfile.flush()
+        if page.stall is not None:
+            self.console.over.wait(30)
+
+    def _trickle(self) -> None:
+        self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        number = 0
+        while not self.console.over.wait(0.05):
+            number += 1
+            self.wfile.write(f"X-{number}: more\r\n".encode())
+
+    def log_message(self, *_: object) -> None:
+        pass
