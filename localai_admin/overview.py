@@ -65,6 +65,7 @@ def index(request: HttpRequest) -> HttpResponse:
         "steps": first_steps(request.user, bool(rows)),
         "happenings": happenings(),
         "starter": starter_service.what_is_fetched(),
+        "starter_job": Job.objects.filter(kind=Kind.STARTER).first(),
         "live_seconds": 2 if any(instance.is_moving for instance in instances) else 5,
     }
     return render_partial(request, "overview/index.html", page, partial="live")
@@ -162,7 +163,3 @@ def happenings() -> list[Happening]:
         for event in of_instances
     ]
     return sorted(found, key=lambda happening: happening.at, reverse=True)[:EVENTS_SHOWN]
-
-
-def starter_job() -> Job | None:
-    return Job.objects.filter(kind=Kind.STARTER).first()

@@ -28,7 +28,7 @@ _FORBIDDEN_ENDINGS = (".localhost", ".local", ".internal", ".localdomain", ".hom
 def is_public(text: str) -> bool:
     """Whether an address (not a name) is one of the public network, also when it is IPv4 in the clothes of IPv6."""
     try:
-        address = ipaddress.ip_address(text.split("%")[0])
+        address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return False
     return _is_public(_carried(address))

@@ -21,7 +21,7 @@ def atomic_write(path: Path, data: bytes, mode: int = 0o644) -> None:
 def write_synced(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Make a file that was not there, and wait until it is on the disk."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-    with open(descriptor, "wb") as file:
+    with os.fdopen(descriptor, "wb") as file:
         os.fchmod(descriptor, mode)
         file.write(data)
         file.flush()

@@ -22,7 +22,7 @@ def duration_text(seconds: float | None) -> str:
     if seconds is None:
         return ABSENT
     left = max(0, round(seconds))
-    parts = []
+    parts: list[str] = []
     for size, unit in _TIME_UNITS:
         count, left = divmod(left, size)
         if count or parts:

@@ -6,32 +6,19 @@ number. Dates stay text. What is read is made of dict (keys are text), list, str
 
 import math
 import re
-from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 import yaml
 
-MAX_DEPTH = 64
-MAX_NODES = 4_000_000
-#: Nodes that aliases and merge keys stand for: what a small file can make large.
-MAX_EXPANSION = 250_000
-#: Text that weighs as much as one node.
-_TEXT_OF_A_NODE = 256
+from localai_admin.lib.yaml_limits import Limits, YamlError
+
+__all__ = ["YamlError", "dump", "load"]
+
+#: Each costs another look at the whole text.
+_ODD_ESCAPES = 20
 
 Duplicates = Literal["error", "last"]
-
-
-class YamlError(ValueError):
-    """The text is not YAML that this console reads. A retry does not help: the text has to change.
-
-    `line` counts from 1, and is None where no line is to blame. The text of the error is a sentence for a person.
-    """
-
-    def __init__(self, why: str, line: int | None = None) -> None:
-        self.why = why
-        self.line = line
-        super().__init__(f"Line {line}: {why}" if line else why)
 
 
 def load(text: str | bytes, *, max_bytes: int = 8 << 20, duplicate_keys: Duplicates = "error") -> Any:
@@ -39,7 +26,7 @@ def load(text: str | bytes, *, max_bytes: int = 8 << 20, duplicate_keys: Duplica
     text = _decoded(text, max_bytes)
     loader = _Loader if duplicate_keys == "last" else _StrictLoader
     try:
-        _Limits().check(yaml.parse(text, Loader=yaml.CSafeLoader))
+        text = _checked(text)
         return yaml.load(text, Loader=loader)  # noqa: S506  (both are subclasses of the safe loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -69,95 +56,24 @@ def _decoded(text: str | bytes, max_bytes: int) -> str:
         raise YamlError("This is not text in UTF-8; save it as UTF-8.", text.count(b"\n", 0, error.start) + 1) from None
 
 
+def _checked(text: str) -> str:
+    """The text after the pass over its events. LocalAI's reader knows the escape \\' and this one does not."""
+    for _ in range(_ODD_ESCAPES):
+        try:
+            Limits().check(yaml.parse(text, Loader=yaml.CSafeLoader))
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark
+            if mark is None or "escape" not in (error.problem or "") or text[mark.index : mark.index + 2] != "\\'":
+                raise
+            text = text[: mark.index] + text[mark.index + 1 :]
+        else:
+            return text
+    raise YamlError(f"There are more than {_ODD_ESCAPES} of the escape \\' here; write ' without a backslash.")
+
+
 def _sentence(problem: str) -> str:
     problem = problem.strip() or "this is not YAML"
     return problem[0].upper() + problem[1:] + ("" if problem.endswith((".", "!", "?")) else ".")
-
-
-# --- Limits ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Open:
-    """A map, a list or a scalar that is being read: what it weighs, and how deep it goes below itself."""
-
-    anchor: str | None
-    weight: int = 1
-    height: int = 0
-
-
-class _Limits:
-    """One pass over the events, before anything is built: neither a bomb nor a tower gets further than this."""
-
-    def __init__(self) -> None:
-        self.stack: list[_Open] = []
-        self.anchors: dict[str, _Open] = {}
-        self.nodes = self.expansion = self.documents = 0
-
-    def check(self, events: Iterator[yaml.Event]) -> None:
-        for event in events:
-            handler = self._HANDLERS.get(type(event))
-            if handler:
-                line = event.start_mark.line + 1 if event.start_mark else None
-                handler(self, event, line)
-
-    def _document(self, _event: yaml.Event, line: int | None) -> None:
-        self.documents += 1
-        self.anchors = {}
-        if self.documents > 1:
-            raise YamlError("There is a second document here; only one is read. Remove the line with ---.", line)
-
-    def _begins(self, event: Any, line: int | None) -> None:
-        self._count(1, line)
-        self.stack.append(_Open(event.anchor))
-        self._check_depth(0, line)
-
-    def _ends(self, _event: yaml.Event, _line: int | None) -> None:
-        self._close(self.stack.pop())
-
-    def _scalar(self, event: Any, line: int | None) -> None:
-        weight = 1 + len(event.value) // _TEXT_OF_A_NODE
-        self._count(weight, line)
-        self._close(_Open(event.anchor, weight))
-
-    def _alias(self, event: Any, line: int | None) -> None:
-        if any(node.anchor == event.anchor for node in self.stack):
-            raise YamlError(f"The alias *{event.anchor} contains itself; write its value out.", line)
-        meant = self.anchors.get(event.anchor)
-        if meant is None:
-            raise YamlError(f"The alias *{event.anchor} has no anchor &{event.anchor} before it.", line)
-        self.expansion += meant.weight
-        if self.expansion > MAX_EXPANSION:
-            raise YamlError(f"Aliases here stand for more than {MAX_EXPANSION:,} values; use fewer.", line)
-        self._check_depth(meant.height, line)
-        self._close(_Open(None, meant.weight, meant.height))
-
-    def _close(self, node: _Open) -> None:
-        if node.anchor:
-            self.anchors[node.anchor] = node
-        if self.stack:
-            above = self.stack[-1]
-            above.weight += node.weight
-            above.height = max(above.height, node.height + 1)
-
-    def _count(self, weight: int, line: int | None) -> None:
-        self.nodes += weight
-        if self.nodes > MAX_NODES:
-            raise YamlError(f"There are more than {MAX_NODES:,} values here; make it smaller.", line)
-
-    def _check_depth(self, below: int, line: int | None) -> None:
-        if len(self.stack) + below > MAX_DEPTH:
-            raise YamlError(f"Lists and maps are nested deeper than {MAX_DEPTH} levels here.", line)
-
-    _HANDLERS: ClassVar[dict[type[yaml.Event], Callable[["_Limits", Any, int | None], None]]] = {
-        yaml.DocumentStartEvent: _document,
-        yaml.MappingStartEvent: _begins,
-        yaml.SequenceStartEvent: _begins,
-        yaml.MappingEndEvent: _ends,
-        yaml.SequenceEndEvent: _ends,
-        yaml.ScalarEvent: _scalar,
-        yaml.AliasEvent: _alias,
-    }
 
 
 # --- Reading --------------------------------------------------------------------------------------------------------
@@ -178,9 +94,9 @@ class _Loader(yaml.CSafeLoader):
     """Plain types only; the last of several equal keys wins."""
 
     yaml_implicit_resolvers: dict[str, list[Any]] = {}
-    yaml_constructors: dict[Any, Any] = {}
+    yaml_constructors: ClassVar[dict[Any, Any]] = {}
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         self.flatten_mapping(node)
         return {_key(key): self.construct_object(value, deep=deep) for key, value in node.value}
 
@@ -251,9 +167,11 @@ def _int(loader: _Loader, node: Any) -> int:
     try:
         value = int(text, base)
     except ValueError:
-        raise YamlError(f"{text[:40]!r} is not a whole number.", node.start_mark.line + 1) from None
+        raise YamlError(f"The value {text[:40]!r} is not a whole number.", node.start_mark.line + 1) from None
     if not -(2**63) <= value < 2**64:
-        raise YamlError(f"{text[:40]} does not fit into 64 bits; quote it if it is a text.", node.start_mark.line + 1)
+        raise YamlError(
+            f"The number {text[:40]} does not fit into 64 bits; quote it to make it a text.", node.start_mark.line + 1
+        )
     return value
 
 
@@ -262,9 +180,9 @@ def _float(loader: _Loader, node: Any) -> float:
     try:
         value = float(text.replace(".inf", "inf").replace(".nan", "nan"))
     except ValueError:
-        raise YamlError(f"{text[:40]!r} is not a number.", node.start_mark.line + 1) from None
+        raise YamlError(f"The value {text[:40]!r} is not a number.", node.start_mark.line + 1) from None
     if not math.isfinite(value):
-        raise YamlError(f"{text[:40]} is not a finite number.", node.start_mark.line + 1)
+        raise YamlError(f"The number {text[:40]} is not finite.", node.start_mark.line + 1)
     return value
 
 

@@ -69,7 +69,7 @@ def ago(moment: datetime | None) -> str | SafeString:
         return units.ABSENT
     age = (timezone.now() - moment).total_seconds()
     text = "just now" if 0 <= age < 5 else f"{units.duration_text(age)} ago" if age > 0 else f"in {units.duration_text(-age)}"
-    return format_html('<time datetime="{}" title="{:%Y-%m-%d %H:%M:%S %Z}">{}</time>', moment.isoformat(), moment, text)
+    return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), _absolute(moment), text)
 
 
 @register.filter
@@ -79,11 +79,15 @@ def since(moment: datetime | None) -> str | SafeString:
         return units.ABSENT
     age = (timezone.now() - moment).total_seconds()
     return format_html(
-        '<time datetime="{}" title="since {:%Y-%m-%d %H:%M:%S %Z}">{}</time>',
+        '<time datetime="{}" title="since {}">{}</time>',
         moment.isoformat(),
-        moment,
+        _absolute(moment),
         units.duration_text(age),
     )
+
+
+def _absolute(moment: datetime) -> str:
+    return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S %Z}"
 
 
 @register.filter

@@ -1,10 +1,15 @@
 """A web server that can misbehave: a real one, on a port of its own, whose paths each do what a test asks for."""
 
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+#: For 127.0.0.1 and files.test, signed by itself; its key is beside it, and opens nothing but these tests.
+CERTIFICATE = Path(__file__).parent.parent / "fixtures/tls/cert.pem"
 
 
 @dataclass
@@ -50,19 +55,24 @@ class Seen:
 class Server:
     """`pages` maps paths to what they answer; `seen` are the requests so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, tls: bool = False) -> None:
+        self.scheme = "https" if tls else "http"
         self.pages: dict[str, Page] = {}
         self.seen: list[Seen] = []
         self.over = threading.Event()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._http.daemon_threads = True
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(CERTIFICATE, CERTIFICATE.with_name("key.pem"))
+            self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
         self.port: int = self._http.server_address[1]
         self.host = f"127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
     def url(self, path: str = "/") -> str:
-        return f"http://{self.host}{path}"
+        return f"{self.scheme}://{self.host}{path}"
 
     def gives(self, path: str, body: bytes = b"", **how: object) -> str:
         """Let a path answer so; returns its URL."""
@@ -80,8 +90,8 @@ class Server:
 
 
 @contextmanager
-def running() -> Iterator[Server]:
-    server = Server()
+def running(*, tls: bool = False) -> Iterator[Server]:
+    server = Server(tls=tls)
     try:
         yield server
     finally:

@@ -1,0 +1,55 @@
+"""Where files may be put in the models folder."""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from gallery.downloads.errors import NameTaken, UnsafeName
+from gallery.downloads.faults import local_faults
+from localai_admin.lib.paths import inside, parts_of, same_name_key
+
+#: The folder of downloads, inside the models folder so that a file goes to its place in one step.
+INGEST = ".ingest"
+_RECORD_PREFIX = "._gallery_"
+
+
+def of_file(models: Path, name: str) -> Path:
+    """The place of a file that a gallery names. Raises UnsafeName, NameTaken, LocalFault."""
+    with local_faults(name):
+        parts = parts_of(name)
+    if parts[0].lower() == INGEST or parts[-1].lower().startswith(_RECORD_PREFIX):
+        raise UnsafeName(f"The file name {name!r} is kept for the console itself.")
+    return of_text(models, name)
+
+
+def of_text(models: Path, name: str) -> Path:
+    """The place of a file that the console writes itself: a configuration, a template, a record of a gallery."""
+    with local_faults(name):
+        place = inside(models, name)
+        if not os.path.lexists(place):
+            _refuse_look_alike(models, parts_of(name))
+        if place.is_dir():
+            raise NameTaken(f"{name} is a folder in the models folder.")
+    return place
+
+
+def refuse_twins(names: Iterable[str]) -> None:
+    """Raise NameTaken when two of the names cannot be told apart."""
+    seen: dict[str, str] = {}
+    for name in names:
+        key = same_name_key(name)
+        if key in seen:
+            raise NameTaken(f"The entry has {name} and {seen[key]}, which cannot be told apart in one folder.")
+        seen[key] = name
+
+
+def _refuse_look_alike(folder: Path, parts: Sequence[str]) -> None:
+    """A name beside the wanted one that some file systems, or a person, cannot tell from it."""
+    for part in parts:
+        if not folder.is_dir():
+            return
+        key = same_name_key(part)
+        for other in os.listdir(folder):  # noqa: PTH208  (names are wanted, and there can be ten thousand)
+            if other != part and same_name_key(other) == key:
+                raise NameTaken(f"The models folder has {other}, which cannot be told from {part} everywhere.")
+        folder /= part

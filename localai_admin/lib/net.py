@@ -1,0 +1,220 @@
+"""HTTP to hosts that somebody else named: only to public addresses, only with TLS, and never for longer than allowed.
+
+The address is checked where the connection is made, at every hop of a redirect, and the connection goes to the very
+address that was checked. When the environment names a proxy (HTTPS_PROXY), TLS connections go through it: names are
+then resolved by the proxy, and which addresses may be reached is the proxy's to decide; trusted hosts stay direct.
+Nothing else is taken from the environment but the file of certificates (REQUESTS_CA_BUNDLE, SSL_CERT_FILE).
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+from urllib.parse import urljoin
+
+import requests
+from urllib3.exceptions import HTTPError, LocationParseError
+from urllib3.util import Url, parse_url
+
+from localai_admin.lib import addresses
+from localai_admin.lib.connections import GuardedAdapter, Resolve, resolve_by_system
+from localai_admin.lib.neterrors import (
+    BadAnswer,
+    ConnectFailed,
+    NetError,
+    RefusedAddress,
+    RefusedUrl,
+    TimedOut,
+    TooLarge,
+    TooManyRedirects,
+)
+from localai_admin.lib.reading import Body
+
+__all__ = [
+    "BadAnswer", "Client", "ConnectFailed", "NetError", "Policy", "RefusedAddress", "RefusedUrl", "Response",
+    "TimedOut", "Timeouts", "TooLarge", "TooManyRedirects", "shown",
+]  # fmt: skip
+
+MAX_REDIRECTS = 10
+_REDIRECTS = {301, 302, 303, 307, 308}
+_PORTS = {"http": 80, "https": 443}
+
+
+def _proxy_of_environment() -> str:
+    return os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy") or ""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Where the console may connect to. A trusted host is `host` or `host:port`; it may be private, and without TLS."""
+
+    allow_http: bool = False
+    trusted_hosts: Iterable[str] = ()
+    user_agent: str = "localai-admin"
+    proxy: str = field(default_factory=_proxy_of_environment)
+
+    def trusts(self, host: str, port: int | None) -> bool:
+        host = host.strip("[]").rstrip(".").lower()
+        bracketed = f"[{host}]" if ":" in host else host
+        wanted = {host, bracketed, f"{bracketed}:{port}"}
+        return any(trusted.strip().rstrip(".").lower() in wanted for trusted in self.trusted_hosts)
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """Seconds: until connected, until the headers are there, and without any data in the body."""
+
+    connect: float = 10.0
+    header: float = 30.0
+    stall: float = 60.0
+
+
+class Response:
+    """The last answer of a chain of redirects. Use as a context manager, or close it."""
+
+    def __init__(self, answer: requests.Response, url: str, stall: float) -> None:
+        self._answer = answer
+        self.status: int = answer.status_code
+        self.headers: Mapping[str, str] = answer.headers
+        self.url = url
+        self._body = Body(answer.raw, shown(url), stall)
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body as sent, in pieces of at most 1 MiB; an empty piece after each second without data.
+
+        Raises Stalled when nothing has come for the stall limit, BrokenOff when the connection breaks. A body that is
+        shorter than its Content-Length simply ends: who knows the length compares it.
+        """
+        return self._body.chunks()
+
+    def read(self, limit: int, seconds: float = 120.0) -> bytes:
+        """The whole body. Raises TooLarge above `limit` bytes, TimedOut after `seconds`, BadAnswer when encoded."""
+        encoding = self.headers.get("Content-Encoding", "identity").lower()
+        if encoding not in {"", "identity"}:
+            raise BadAnswer(f"{shown(self.url)} answered with a {encoding[:20]} encoding that was not asked for.")
+        announced = self.headers.get("Content-Length", "")
+        return self._body.read(limit, seconds, int(announced) if announced.isdecimal() else None)
+
+    def close(self) -> None:
+        self._answer.close()
+
+    def __enter__(self) -> "Response":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Client:
+    """Connections under one policy, a new one for each request. May be used by several threads."""
+
+    def __init__(self, policy: Policy, timeouts: Timeouts = Timeouts(), resolve: Resolve = resolve_by_system) -> None:
+        self.policy = policy
+        self.timeouts = timeouts
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or True
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        adapter = GuardedAdapter(policy.trusts, timeouts.header, resolve)
+        self._session.mount("https://", adapter)
+        self._session.mount("http://", adapter)
+
+    def open(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        credentials: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Ask, follow redirects, and return the answer with its body unread, whatever its status. Raises NetError.
+
+        `credentials` are headers for the host of `url` alone: they are dropped at a redirect to another.
+        """
+        home = current = self._checked(url)
+        seen = {current.url}
+        for _ in range(MAX_REDIRECTS + 1):
+            secret = credentials if _origin(current) == _origin(home) else None
+            answer = self._send(method, current, {**(headers or {}), **(secret or {})})
+            target = answer.headers.get("Location") if answer.status_code in _REDIRECTS else None
+            if not target:
+                return Response(answer, current.url, self.timeouts.stall)
+            answer.close()
+            current = self._next(current, target)
+            if current.url in seen:
+                raise TooManyRedirects(f"{shown(url)} redirects in a circle.")
+            seen.add(current.url)
+        raise TooManyRedirects(f"{shown(url)} redirects more than {MAX_REDIRECTS} times.")
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _next(self, current: Url, target: str) -> Url:
+        following = self._checked(urljoin(current.url, target).split("#")[0])
+        if current.scheme == "https" and following.scheme == "http" and not self._trusts(following):
+            raise RefusedUrl(f"{shown(current.url)} redirects to {shown(following.url)}, which is without TLS.")
+        return following
+
+    def _checked(self, url: str) -> Url:
+        """The URL as the connection will see it. Raises RefusedUrl, or RefusedAddress for a local name."""
+        try:
+            prepared = requests.Request("GET", url).prepare().url or ""
+            parsed = parse_url(prepared)
+        except (requests.RequestException, LocationParseError, UnicodeError, ValueError):
+            raise RefusedUrl(f"{shown(url)} is no address of the web.") from None
+        if parsed.scheme not in _PORTS or not parsed.host:
+            raise RefusedUrl(f"{shown(url)} is not an https address.")
+        if not self._trusts(parsed):
+            if parsed.scheme == "http" and not self.policy.allow_http:
+                raise RefusedUrl(f"{shown(url)} is without TLS.")
+            if addresses.is_local_name(parsed.host):
+                raise RefusedAddress(parsed.host, parsed.host)
+        return parsed
+
+    def _trusts(self, url: Url) -> bool:
+        return self.policy.trusts(url.host or "", url.port or _PORTS.get(url.scheme or ""))
+
+    def _send(self, method: str, url: Url, headers: Mapping[str, str]) -> requests.Response:
+        always = {"Accept-Encoding": "identity", "Connection": "close"}
+        request = requests.Request(method, url.url, headers={"User-Agent": self.policy.user_agent, **headers, **always})
+        timeout = (self.timeouts.connect, self.timeouts.header)
+        try:
+            return self._session.send(
+                self._session.prepare_request(request),
+                allow_redirects=False, stream=True, timeout=timeout, proxies=self._proxies(url),
+                verify=self._session.verify,
+            )  # fmt: skip
+        except requests.exceptions.SSLError as error:
+            why = f"The certificate of {url.host} was not accepted: {_why(error)}."
+            raise ConnectFailed(why, retry=False) from None
+        except requests.exceptions.Timeout:
+            raise TimedOut(f"{url.host} did not answer within {self.timeouts.header:.0f} s.") from None
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise ConnectFailed(f"The connection to {url.host} failed: {_why(error)}.") from None
+
+    def _proxies(self, url: Url) -> dict[str, str]:
+        return {"https": self.policy.proxy} if self.policy.proxy and not self._trusts(url) else {}
+
+
+def shown(url: str) -> str:
+    """A URL as it may stand in a message: without the user, the password and the query, and not too long."""
+    try:
+        parsed = parse_url(url)
+        return parsed._replace(auth=None, query=None, fragment=None).url[:300]
+    except (LocationParseError, ValueError):
+        return repr(url.partition("?")[0].rpartition("@")[2][:100])
+
+
+def _origin(url: Url) -> tuple[str | None, str | None, int | None]:
+    return url.scheme, url.host, url.port or _PORTS.get(url.scheme or "")
+
+
+def _why(error: BaseException) -> str:
+    """The innermost reason, in a few words."""
+    inner: Any = error
+    while (below := getattr(inner, "reason", None) or inner.__cause__ or inner.__context__) is not None:
+        if not isinstance(below, BaseException):
+            break
+        inner = below
+    return str(inner).rstrip(".")[:200] or type(inner).__name__

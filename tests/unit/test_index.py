@@ -1,0 +1,217 @@
+"""A gallery's index is read as people have written it, and taken from the first source that gives one."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from gallery.catalog.entries import entry_from, parse_index, parse_size
+from gallery.catalog.errors import CatalogError, SourceError
+from gallery.catalog.recipes import build, parse_recipe
+from gallery.catalog.sources import fetch_index
+from gallery.catalog.summaries import summary_of
+from gallery.downloads.transport import Downloader
+from gallery.downloads.uris import resolve
+from localai_admin.lib.net import Client, Policy
+from tests.fakes.http_server import Server, running
+from tests.fakes.real_gallery import real_index
+
+INDEX = (Path(__file__).parent.parent / "fixtures/gallery/index.yaml").read_bytes()
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with running() as found:
+        yield found
+
+
+def fetcher() -> Downloader:
+    return Downloader(Client(Policy(trusted_hosts=["127.0.0.1"], proxy="")), partial(resolve))
+
+
+def test_every_entry_with_a_name_is_kept_in_order() -> None:
+    index = parse_index(INDEX)
+    assert [entry.name for entry in index.entries] == ["made-1b-q4", "made-1b:q8", "only-overrides", "inline", "7"]
+
+
+def test_what_is_left_out_is_named_with_its_place() -> None:
+    skipped = dict(parse_index(INDEX).skipped)
+    assert list(skipped) == [5, 6, 7, 8, 9]
+    assert "made-1b-q4" in skipped[5]
+    assert all(reason.endswith(".") for reason in skipped.values())
+
+
+def test_an_entry_is_read_in_all_its_parts() -> None:
+    entry = parse_index(INDEX).entries[0]
+    assert entry.summary == "Made 1B is a small model that answers questions."
+    assert (entry.license, entry.backend, entry.size) == ("apache-2.0", "llama-cpp", 1_500_000_000)
+    assert entry.tags == ("llm", "gguf", "2026-01-01")
+    assert entry.usecases == ("chat", "completion")
+    assert entry.urls == ("https://example.org/made/one",)  # and no javascript:
+    assert entry.variants == ("made-1b:q8",)
+    assert entry.overrides["parameters"] == {"model": "made/one.gguf", "temperature": 0.1, "min_p": 0}
+    assert entry.files[0].sha256 == "0" * 62 + "aa"
+    assert entry.files[0].uri == "huggingface://made/one/one.gguf"
+
+
+def test_a_merged_entry_has_what_it_merges_and_what_it_says_itself() -> None:
+    entry = parse_index(INDEX).entries[1]
+    assert (entry.license, entry.tags, entry.variants) == ("apache-2.0", (), ())
+    assert entry.overrides == {"backend": "made-cpp"}
+    assert entry.raw["Base Model"] == "nobody reads this key"
+
+
+def test_an_entry_can_be_read_again_from_its_raw_data() -> None:
+    for entry in parse_index(INDEX).entries:
+        assert entry_from(entry.raw) == entry
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "nothing"),
+        (b"# only a comment\n", "nothing"),
+        (b"a: 1", "is a map"),
+        (b"hello", "is a text"),
+        (b"42", "is a number"),
+        (b"<!DOCTYPE html><html>Not found</html>", "web page"),
+        (b"\n  <html><body>502</body></html>", "web page"),
+        (b"- a: [", "not a gallery's index"),
+        (b"\xff\xfe-\x00", "UTF-8"),
+    ],
+)
+def test_what_is_no_index_is_said_in_a_sentence(data: bytes, says: str) -> None:
+    with pytest.raises(CatalogError, match=says) as caught:
+        parse_index(data)
+    assert str(caught.value).endswith(".")
+
+
+def test_an_empty_list_is_an_index_without_entries() -> None:
+    assert parse_index(b"[]").entries == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("14.5GB", 14_500_000_000),
+        ("108MB", 108_000_000),
+        ("1.5 GiB", 1_610_612_736),
+        ("2g", 2_000_000_000),
+        (1024, 1024),
+        ("12", 12),
+        ("0", None),
+        ("about 2 GB", None),
+        ("-1GB", None),
+        (True, None),
+        (None, None),
+        ([], None),
+    ],
+)
+def test_sizes_are_read(text: object, size: int | None) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    ("description", "summary"),
+    [
+        ("", ""),
+        ("One. Two.", "One. Two."),  # too short to stop at
+        ("This model answers questions. And more.", "This model answers questions."),
+        (
+            "# Title\n\n![x](y.png)\n\nA **bold** `model` with a [link](z), v1.5 of it. More.",
+            "A bold model with a link, v1.5 of it.",
+        ),
+        ("# Only a title", "Only a title"),
+        ("<b>Ben &amp; Jerry</b> made a model here.", "Ben & Jerry made a model here."),
+        ("- first item\n- second", "first item - second"),
+        ("a_b and *c* and snake_case_name stay", "a_b and c and snake_case_name stay"),
+    ],
+)
+def test_a_summary_is_the_first_sentence_as_text(description: str, summary: str) -> None:
+    assert summary_of(description) == summary
+
+
+def test_a_summary_is_at_most_300_characters() -> None:
+    summary = summary_of("word " * 1000)
+    assert len(summary) <= 300
+    assert summary.endswith("word…")
+
+
+def test_the_real_index_is_read_whole() -> None:
+    """Where a copy of it lies beside the project; what it has is in our own index too."""
+    path = real_index()
+    index = parse_index(path.read_bytes() if path else INDEX)
+    assert len(index.entries) == (1709 if path else 5)
+    for entry in index.entries:
+        name = entry.url.rpartition("/")[2].partition("@")[0]
+        recipe = path.parent / name if path and name else None
+        build(entry, parse_recipe(recipe.read_bytes()) if recipe else None, name=entry.name)
+
+
+# --- Sources --------------------------------------------------------------------------------------------------------
+
+
+def test_the_address_itself_is_asked_first(server: Server) -> None:
+    url = server.gives("/index.yaml", INDEX, etag='"a"')
+    found = fetch_index(url, [server.gives("/mirror", INDEX)], fetcher=fetcher().fetch)
+    assert (found.url, found.etag, found.body) == (url, '"a"', INDEX)
+    assert found.index is not None and len(found.index.entries) == 5
+    assert server.asked("/mirror") == []
+
+
+def test_an_index_that_is_the_same_is_not_read_again(server: Server) -> None:
+    url = server.gives("/index.yaml", INDEX, etag='"a"')
+    found = fetch_index(url, [], etag='"a"', fetcher=fetcher().fetch)
+    assert (found.body, found.index, found.etag) == (None, None, '"a"')
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"status": 404},
+        {"status": 503},
+        {"body": b"<html>an error page with status 200</html>"},
+        {"body": b"a: map"},
+        {"body": b""},
+        {"cut": 10},
+        {"headers": {"Content-Encoding": "gzip"}},
+        {"redirect": "http://169.254.169.254/"},
+    ],
+)
+def test_a_mirror_is_asked_when_the_address_gives_no_index(server: Server, how: dict[str, object]) -> None:
+    url = server.gives("/index.yaml", **{"body": INDEX, **how})
+    mirror = server.gives("/mirror", INDEX, etag='"m"')
+    found = fetch_index(url, [mirror], etag='"m"', last_modified="x", fetcher=fetcher().fetch)
+    assert (found.url, found.body) == (mirror, INDEX)
+    # The tag of one server is never shown to another.
+    assert found.etag == ""
+    assert "if-none-match" not in server.asked("/mirror")[0].headers
+
+
+def test_when_nobody_gives_an_index_each_reason_is_said(server: Server) -> None:
+    url, mirror = server.gives("/a", status=404), server.gives("/b", b"<html>")
+    with pytest.raises(SourceError) as caught:
+        fetch_index(url, [mirror, "oci://x"], fetcher=fetcher().fetch)
+    assert "404" in str(caught.value)
+    assert "web page" in str(caught.value)
+    assert "oci" in str(caught.value)
+    assert not caught.value.retry
+
+
+def test_a_source_that_may_come_back_is_worth_another_try(server: Server) -> None:
+    with pytest.raises(SourceError) as caught:
+        fetch_index(server.gives("/a", status=503), [server.gives("/b", status=404)], fetcher=fetcher().fetch)
+    assert caught.value.retry
+
+
+def test_a_reference_leads_to_the_file_beside_it(server: Server) -> None:
+    server.gives("/g/v2/index.yaml", INDEX)
+    found = fetch_index(server.gives("/g/latest.ref", b" v2/index.yaml\n"), [], fetcher=fetcher().fetch)
+    assert found.body == INDEX
+
+
+@pytest.mark.parametrize("body", [b"", b"\n", b"../x", b"/etc/passwd", b"https://example.org/x", b"a\nb", b"<html>"])
+def test_a_reference_that_names_no_file_beside_it_is_refused(server: Server, body: bytes) -> None:
+    with pytest.raises(SourceError, match="reference"):
+        fetch_index(server.gives("/latest.ref", body), [], fetcher=fetcher().fetch)
