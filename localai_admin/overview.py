@@ -85,8 +85,8 @@ def starter(request: HttpRequest) -> HttpResponse:
     if request.POST.get("accept_terms") != "yes":
         messages.error(request, "The starter model comes under Gemma's terms of use: tick the box to agree to them first.")
         return redirect("overview")
-    job = starter_service.request_starter(by=request.user)
-    return redirect(job)
+    assert request.user.is_authenticated
+    return redirect(starter_service.request_starter(by=request.user))
 
 
 def problems(instances: list[Instance], host: usage.Host | None) -> Iterator[Problem]:

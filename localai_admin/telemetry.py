@@ -22,7 +22,7 @@ from localai_admin.lib import exposition
 #: LocalAI's name, so that dashboards made for it go on working.
 METER_NAME = "github.com/mudler/LocalAI"
 NO_ROUTE = "(no route)"
-BUCKET_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+BUCKET_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 DUMP_SECONDS = 2.0
 
@@ -111,6 +111,6 @@ def scrape() -> bytes:
         return generate_latest(REGISTRY)
     pipeline().dump()
     shared = CollectorRegistry()
-    MultiProcessCollector(shared, path=str(folder))
+    MultiProcessCollector(shared, path=str(folder))  # type: ignore[no-untyped-call]
     shared.register(exposition.Sum(folder))
     return generate_latest(shared)

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from models.models import Instance
+from models.runtime.reasons import BUSY
 from models.states import ALIVE, State
 
 
@@ -46,5 +47,6 @@ def _wish_not_seen_yet(instance: Instance) -> str:
 
 
 def _reason(instance: Instance) -> str:
-    """A state that is as it should be needs no reason."""
-    return "" if instance.state in {State.READY, State.STOPPED} else instance.reason
+    """A state that is as it should be needs no reason, unless a ready backend is silent."""
+    as_it_should_be = instance.state in {State.READY, State.STOPPED} and instance.reason != BUSY
+    return "" if as_it_should_be else instance.reason

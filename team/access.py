@@ -44,7 +44,8 @@ signed_in = requires(SIGNED_IN)
 
 def to_sign_in(request: HttpRequest) -> HttpResponse:
     """Send a person to the sign-in page and back; a fragment's request moves the whole page."""
-    if getattr(request, "htmx", None):
-        answer = redirect_to_login(request.htmx.current_url_abs_path or "/")
+    htmx = getattr(request, "htmx", None)
+    if htmx:
+        answer = redirect_to_login(htmx.current_url_abs_path or "/")
         return HttpResponseClientRedirect(answer.url)
     return redirect_to_login(request.get_full_path() if request.method == "GET" else "/")

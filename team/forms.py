@@ -21,7 +21,7 @@ class FirstAdministratorForm(BaseUserCreationForm):
     field_order = ["username", "password1", "password2"]
 
     def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        super().__init__(*args, **kwargs)
         self.fields["password1"].help_text = "At least 12 characters, not a common word and not only digits."
         self.fields["password2"].help_text = ""
         self.fields["password2"].label = "Password again"

@@ -4,6 +4,7 @@ Only the standard library, so that the process that watches the others stays sma
 becomes this program (`python -m localai_admin.lib.supervise SPEC`).
 """
 
+import contextlib
 import ctypes
 import http.client
 import json
@@ -81,10 +82,8 @@ def stop(life: Life) -> None:
 
 def sweep(life: Life) -> None:
     """Kill what is left of the child's process group."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(life.process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def say(sentence: str) -> None:

@@ -16,13 +16,13 @@ from models.runtime.launch import Layout
 from models.runtime.operations import FRESH, Operations, claims
 from models.runtime.patience import PatientStore
 from models.runtime.probes import Clients, Probes
+from models.runtime.reasons import BUSY
 from models.runtime.reconcile import Seen, Step, Work, decide
 from models.runtime.rows import Row, Store, StoreUnavailable
 from models.states import ALIVE, State
 
 log = logging.getLogger(__name__)
 
-BUSY = "The backend does not answer its health check; it is busy, or it hangs."
 SWEEP_SECONDS = 30.0
 _LOGS_SECONDS = 2.0
 _THREADS = 128

@@ -19,11 +19,14 @@ _SYLLABLES = [first + second for first in "bdfgklmnprstvz" for second in "aeiou"
 _LETTERS = [chr(code) for code in range(33, 127)]
 
 
-def write(path: Path, seed: int = 0) -> Path:
-    """Write the model to `path`; the same seed makes the same bytes. Its vectors have 64 numbers."""
+def write(path: Path, seed: int = 0, context: int = CONTEXT) -> Path:
+    """Write the model to `path`; the same arguments make the same bytes. Its vectors have 64 numbers.
+
+    An answer ends when `context` (tokens) is full; a large one makes for an answer that takes long.
+    """
     words, scores, kinds = _vocabulary()
     writer = gguf.GGUFWriter(path, "llama")
-    _describe(writer, words, scores, kinds)
+    _describe(writer, words, scores, kinds, context)
     _add_weights(writer, np.random.default_rng(seed), len(words))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -43,9 +46,9 @@ def _vocabulary() -> tuple[list[str], list[float], list[int]]:
     return special + single + pieces, scores, kinds
 
 
-def _describe(writer: gguf.GGUFWriter, words: list[str], scores: list[float], kinds: list[int]) -> None:
+def _describe(writer: gguf.GGUFWriter, words: list[str], scores: list[float], kinds: list[int], context: int) -> None:
     writer.add_name("tiny")
-    writer.add_context_length(CONTEXT)
+    writer.add_context_length(context)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
     writer.add_feed_forward_length(INNER)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from models.runtime import logs, ports, probes
-from models.runtime.supervisor import BUSY
+from models.runtime.reasons import BUSY
 from models.states import Desired, State
 from tests.fakes.node import FAKES, Node, wait_for
 

@@ -141,7 +141,7 @@ def web_command() -> list[str]:
     return [
         sys.executable, "-m", "granian", "--interface", "wsgi", "--host", settings.HOST, "--port", str(settings.PORT),
         "--workers", str(settings.WEB_WORKERS), "--blocking-threads", str(settings.WEB_THREADS), "--no-ws",
-        "--workers-kill-timeout", "4", "--respawn-failed-workers", "--log-level", "warning",
+        "--workers-kill-timeout", "4", "--respawn-failed-workers", "--log-level", "error",
         "--working-dir", str(settings.BASE_DIR), "localai_admin.wsgi:application",
     ]  # fmt: skip
 

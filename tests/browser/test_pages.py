@@ -1,0 +1,130 @@
+"""Every page, in both themes and on both sizes: no serious accessibility violation, nothing wider than the screen."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import NAME, PASSWORD, PHONE, WIDE, sign_in
+from tests.browser.seed import seed
+from tests.fakes.console import Console
+
+PAGES = {
+    "overview": "/",
+    "models": "/models/",
+    "model": "/models/tiny/",
+    "gallery": "/gallery/",
+    "entry": "/gallery/seed/{entry}/",
+    "nothing found": "/gallery/?q=nothing-is-called-so",
+    "jobs": "/jobs/",
+    "attention": "/jobs/?tab=attention",
+    "record": "/jobs/?tab=record",
+    "job that failed": "{failed_job}",
+    "job that ended": "{done_job}",
+    "monitor": "/monitor/",
+    "monitored": "/monitor/tiny/",
+    "delete": "/gallery/delete/tiny/",
+    "not found": "/nowhere/",
+}
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Console, dict[str, str]]]:
+    """A console with a gallery, a loaded model, and jobs that went well and badly."""
+    folder = tmp_path_factory.mktemp("seeded")
+    with Console(folder / "data", LOCALAI_ADMIN_GALLERY_ICONS="false", LOCALAI_ADMIN_FILE_ROOTS=str(folder)) as console:
+        yield console, seed(console, folder, NAME, PASSWORD)
+
+
+def serious(page: Page) -> list[str]:
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{violation['id']}: {violation['help']}: {[node['html'][:160] for node in violation['nodes'][:4]]}"
+        for violation in found
+        if violation["impact"] in {"serious", "critical"}
+    ]
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_every_page_can_be_used_by_everybody(
+    seeded: tuple[Console, dict[str, str]], size: dict[str, int], theme: str, open_page: Callable[..., Page]
+) -> None:
+    console, names = seeded
+    page = open_page(size, theme)
+    page.goto(console.address + "/sign-in/")
+    problems = {"sign-in": serious(page)}
+    sign_in(page, console)
+    for what, path in PAGES.items():
+        page.goto(console.address + path.format(**names))
+        page.wait_for_load_state("networkidle")
+        problems[what] = serious(page)
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        if wide > 0:
+            problems[what].append(f"{wide} pixels wider than the screen")
+    # A page that is not there is answered with 404, which the browser notes.
+    page.complaints[:] = [line for line in page.complaints if "404" not in line]  # type: ignore[attr-defined]
+    assert not {what: found for what, found in problems.items() if found}
+
+
+@pytest.mark.timeout(120)
+def test_the_keyboard_reaches_everything(seeded: tuple[Console, dict[str, str]], open_page: Callable[..., Page]) -> None:
+    console, _ = seeded
+    page = open_page()
+    sign_in(page, console)
+    page.keyboard.press("g")
+    page.keyboard.press("g")
+    page.wait_for_url("**/gallery/")
+    page.keyboard.press("/")
+    expect(page.get_by_label("Search")).to_be_focused()
+    page.keyboard.press("Escape")
+    page.locator("body").press("Tab")
+    page.goto(console.address + "/models/")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Shortcuts")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog", name="Shortcuts")).to_be_hidden()
+
+
+@pytest.mark.timeout(120)
+def test_the_console_works_without_scripts(seeded: tuple[Console, dict[str, str]], open_page: Callable[..., Page]) -> None:
+    console, names = seeded
+    page = open_page(java_script_enabled=False)
+    sign_in(page, console)
+    page.goto(console.address + "/gallery/")
+    page.get_by_label("Search").fill(names["entry"])
+    page.get_by_label("Search").press("Enter")
+    expect(page.locator(".card-model").first).to_contain_text(names["entry"])
+    page.goto(console.address + "/monitor/tiny/")
+    page.get_by_label("Prompt").fill("Hello")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("#answer-figures")).to_contain_text("tokens/s", timeout=60_000)
+    page.get_by_role("button", name="Shut down tiny").click()
+    page.goto(console.address + "/models/tiny/")
+    expect(page.locator("main .state").first).to_have_text("Stopped", timeout=30_000)
+    page.get_by_role("button", name="Load tiny").click()
+    end_of_load(page)
+
+
+def end_of_load(page: Page) -> None:
+    """Without scripts nothing comes by itself: reload until it is there."""
+    for _ in range(60):
+        page.reload()
+        if page.locator("main .state").first.inner_text() == "Ready":
+            return
+        page.wait_for_timeout(500)
+    raise AssertionError("it never became ready")
+
+
+def test_a_theme_that_was_chosen_stays(seeded: tuple[Console, dict[str, str]], open_page: Callable[..., Page]) -> None:
+    console, _ = seeded
+    page = open_page()
+    sign_in(page, console)
+    page.get_by_role("button", name="Dark or light").click()
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
+    page.goto(console.address + "/models/")
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
+
+
