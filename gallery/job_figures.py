@@ -1,0 +1,97 @@
+"""What a page says of a job's progress: bar, speed, time left, silence. Nothing here asks the database."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from gallery.models import Job, JobFile
+from gallery.states import State
+
+#: Silence shorter than this is no news. Seconds.
+QUIET_SECONDS = 5.0
+#: What is said of a file that needs nothing more.
+WHOLE = frozenset({"verified", "already here"})
+#: An unfinished bar stops here: it is full when every digest matched and the files are in place.
+_NEARLY = 0.99
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Bytes, bytes a second, seconds; None where it is not known or makes no sense now."""
+
+    done: int
+    total: int | None
+    bar_value: int | None
+    bar_tone: str
+    shows_bar: bool
+    percent: int | None
+    speed: float | None
+    time_left: float | None
+    silent_for: float | None
+    changes_with_time: bool
+
+
+def figures(job: Job, now: datetime) -> Figures:
+    silent = _silence(job, now)
+    speed = job.speed if job.state == State.DOWNLOADING and silent is None else None
+    total = job.bytes_total
+    left = (total - job.bytes_done) / speed if speed and total is not None and total > job.bytes_done else None
+    value = _bar_value(job)
+    return Figures(
+        done=job.bytes_done,
+        total=total,
+        bar_value=value,
+        bar_tone=_tone(job),
+        shows_bar=job.is_working or bool(total and job.bytes_done),
+        percent=value * 100 // total if value is not None and total and (value or job.is_active) else None,
+        speed=speed,
+        time_left=left,
+        silent_for=silent,
+        changes_with_time=silent is not None or job.state == State.RETRYING,
+    )
+
+
+@dataclass(frozen=True)
+class FileFigures:
+    """A file's own bar. `value` is None while its size is unknown."""
+
+    file: JobFile
+    whole: bool
+    value: int | None
+    tone: str
+    shows_bar: bool
+
+
+def file_figures(job: Job, file: JobFile) -> FileFigures:
+    whole = file.status in WHOLE
+    tone = "ready" if whole or job.state == State.DONE else _tone(job)
+    value = None if file.size is None else min(file.done, file.size)
+    return FileFigures(file, whole, value, tone, shows_bar=bool(file.size) or (job.is_working and file.done > 0))
+
+
+def already_here(files: list[JobFile]) -> int:
+    """Bytes that did not have to be fetched."""
+    return sum(file.size or file.done for file in files if file.status == "already here")
+
+
+def _bar_value(job: Job) -> int | None:
+    if job.bytes_total is None:
+        return None
+    if job.state == State.DONE:
+        return job.bytes_total
+    return min(job.bytes_done, int(job.bytes_total * _NEARLY))
+
+
+def _tone(job: Job) -> str:
+    if job.state == State.DONE:
+        return "ready"
+    if job.state == State.FAILED:
+        return "failed"
+    return "" if job.is_working else "waiting"
+
+
+def _silence(job: Job, now: datetime) -> float | None:
+    """Seconds without data, once they are worth a word."""
+    if job.state != State.DOWNLOADING or job.last_data_at is None:
+        return None
+    silent = (now - job.last_data_at).total_seconds()
+    return silent if silent >= QUIET_SECONDS else None

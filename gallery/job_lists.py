@@ -1,0 +1,134 @@
+"""The lists of jobs: what is in each tab, how many, and whether anything has changed since a page was made."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Self
+from urllib.parse import urlencode
+
+from django.db.models import Count, Max, Q, QuerySet, Subquery
+from django.http import QueryDict
+
+from gallery.models import Job, JobEvent
+from gallery.states import ACTIVE, ENDED, Kind, State
+
+PROGRESS, ATTENTION, RECORD = "progress", "attention", "record"
+TABS = (PROGRESS, ATTENTION, RECORD)
+PAGE_SIZE = 40
+MAX_PAGE = 100_000
+#: What has ended stays in place for so long.
+LINGER = timedelta(seconds=60)
+#: The record is not counted further than this: nobody compares a million with a million and one.
+COUNTED = 999
+#: In the filter by person: jobs that the console began by itself.
+CONSOLE = "-"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A tab with its filters. Every field is one parameter of the URL."""
+
+    tab: str = PROGRESS
+    q: str = ""
+    state: str = ""
+    kind: str = ""
+    by: str = ""
+    page: int = 1
+
+    @classmethod
+    def read(cls, params: QueryDict) -> Self:
+        tab, page = params.get("tab", ""), params.get("page", "")
+        state, kind = params.get("state", ""), params.get("kind", "")
+        return cls(
+            tab=tab if tab in TABS else PROGRESS,
+            q=params.get("q", "").replace("\x00", "")[:100].strip(),
+            state=state if state in set(ENDED) else "",
+            kind=kind if kind in set(Kind) else "",
+            by=params.get("by", "").replace("\x00", "")[:150],
+            page=min(max(int(page), 1), MAX_PAGE) if page.isascii() and page.isdigit() and len(page) < 9 else 1,
+        )
+
+    @property
+    def is_filtered(self) -> bool:
+        return bool(self.q or self.state or self.kind or self.by)
+
+    def query_string(self, page: int = 1, version: str = "") -> str:
+        pairs = [("tab", self.tab), ("q", self.q), ("state", self.state), ("kind", self.kind), ("by", self.by)]
+        pairs += [("page", str(page) if page > 1 else ""), ("v", version)]
+        return "?" + urlencode([(key, value) for key, value in pairs if value])
+
+
+@dataclass(frozen=True)
+class Now:
+    """What the tabs show, in one query: two counts, and a version that changes with anything in them.
+
+    `ticking` jobs look different as time goes by, changed or not: a wait that ends, a silence that grows.
+    """
+
+    active: int
+    attention: int
+    ticking: int
+    version: str
+
+
+def now(moment: datetime) -> Now:
+    found = Job.objects.filter(Q(state__in=ACTIVE) | _attention() | _just_ended(moment)).aggregate(
+        active=Count("pk", filter=Q(state__in=ACTIVE)),
+        attention=Count("pk", filter=_attention()),
+        ticking=Count("pk", filter=Q(state__in=(State.DOWNLOADING, State.RETRYING))),
+        shown=Count("pk"),
+        latest=Max("changed_at"),
+    )
+    latest = found["latest"].isoformat() if found["latest"] else ""
+    version = f"{found['active']}.{found['attention']}.{found['shown']}.{latest}"
+    return Now(found["active"], found["attention"], found["ticking"], version)
+
+
+def in_progress(moment: datetime) -> list[Job]:
+    """Every active job, the oldest first, and those that ended a moment ago."""
+    return list(Job.objects.filter(Q(state__in=ACTIVE) | _just_ended(moment)).order_by("created_at")[:500])
+
+
+def needing_attention(page: int) -> tuple[list[Job], bool]:
+    """A page of failed jobs that nobody put aside, and whether there are more."""
+    return _page(Job.objects.needs_attention(), page)
+
+
+def record(asked: Asked) -> tuple[list[Job], bool]:
+    """A page of what has ended, the newest first, and whether there is more. Never counts, however long it is."""
+    found = Job.objects.filter(state=asked.state) if asked.state else Job.objects.ended()
+    if asked.kind:
+        found = found.filter(kind=asked.kind)
+    if asked.by:
+        found = found.filter(by="" if asked.by == CONSOLE else asked.by)
+    if asked.q:
+        found = found.filter(subject__icontains=asked.q)
+    return _page(found, asked.page)
+
+
+def record_count() -> str:
+    """How many jobs have ended: 12, or 999+."""
+    count = len(Job.objects.ended().order_by().values_list("pk")[: COUNTED + 1])
+    return f"{COUNTED}+" if count > COUNTED else str(count)
+
+
+def places(jobs: Sequence[Job]) -> dict[str, int]:
+    """The place in the queue of each job that waits for a worker, by its id."""
+    queued = [job for job in jobs if job.state == State.QUEUED]
+    return {str(job.pk): place for place, job in enumerate(queued, start=1)}
+
+
+def _attention() -> Q:
+    return Q(state=State.FAILED, dismissed=False)
+
+
+def _just_ended(moment: datetime) -> Q:
+    """By way of the events, which are found by their time. A condition on the state would lead away from the key."""
+    events = JobEvent.objects.filter(at__gte=moment - LINGER, to_state__in=ENDED)
+    return Q(pk__in=Subquery(events.order_by().values("job_id")))
+
+
+def _page(found: QuerySet[Job], page: int) -> tuple[list[Job], bool]:
+    start = (page - 1) * PAGE_SIZE
+    rows = list(found.order_by("-created_at")[start : start + PAGE_SIZE + 1])
+    return rows[:PAGE_SIZE], len(rows) > PAGE_SIZE

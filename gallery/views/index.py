@@ -1,0 +1,98 @@
+"""The gallery: search first, facets with counts beside it, cards."""
+
+from collections.abc import Sequence
+from math import ceil
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
+
+from gallery.facets import counts, facets
+from gallery.installed import installed_names
+from gallery.models import Entry, Gallery
+from gallery.search import PAGE_SIZE, SORTS, Wish, page_of
+from gallery.services import refresh as refreshing
+from gallery.services.errors import JobError
+from localai_admin.lib import htmx
+from team.access import requires
+
+SHOWN_LABELS = 4
+
+
+@requires("gallery.view_entry")
+@require_GET
+def index(request: HttpRequest) -> HttpResponse:
+    wish = Wish.read(request.GET)
+    galleries = [gallery for gallery in Gallery.objects.all() if gallery.enabled]
+    installed = installed_names(settings.MODELS_PATH)
+    found = counts(wish, galleries, installed)
+    context = {
+        "section": "Gallery",
+        "wish": wish,
+        "sorts": SORTS,
+        "hidden": [pair for pair in wish.parameters() if pair[0] not in ("q", "sort", "page")],
+        "galleries": galleries,
+        "problems": [gallery for gallery in galleries if gallery.error],
+        "read_at": min((gallery.refreshed_at for gallery in galleries if gallery.refreshed_at), default=None),
+        "never_read": not any(gallery.refreshed_at for gallery in galleries),
+        "entry_count": sum(gallery.entry_count for gallery in galleries),
+        "total": found.total(wish),
+        "facets": facets(wish, found, len(galleries) > 1),
+        "cards": _cards(page_of(wish, galleries, installed), installed),
+        "can_refresh": request.user.has_perm("gallery.refresh_gallery"),
+        "can_install": request.user.has_perm("gallery.install_model"),
+        **_pages(wish, found.total(wish)),
+    }
+    response = htmx.render_partial(request, "gallery/index.html", context, partial="results")
+    if request.htmx and not request.htmx.boosted:  # type: ignore[attr-defined]
+        # The form sends its empty fields too; the address in the browser names only what was asked for.
+        response.headers["HX-Replace-Url"] = reverse("gallery:index") + wish.query_string.rstrip("?")
+    return response
+
+
+@requires("gallery.refresh_gallery")
+@require_POST
+def refresh(request: HttpRequest) -> HttpResponse:
+    try:
+        started = refreshing.request_refresh_all(request.user)  # type: ignore[arg-type]  # nobody else comes this far
+        messages.success(request, f"Reading {len(started)} {'gallery' if len(started) == 1 else 'galleries'} again.")
+    except JobError as error:
+        messages.error(request, f"{error} {error.action}".strip())
+    return htmx.back(request, reverse("gallery:index"))
+
+
+def _cards(entries: Sequence[Entry], installed: frozenset[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "entry": entry,
+            "url": entry.get_absolute_url(),
+            "install_url": reverse("gallery:install", args=[entry.gallery.name, entry.name]),
+            "labels": labels(entry)[:SHOWN_LABELS],
+            "icon": entry.icon if settings.GALLERY_ICONS and entry.icon.startswith("https://") else "",
+            "installed": entry.name.replace("/", "__") in installed,
+            "job_id": entry.job_id,  # type: ignore[attr-defined]
+        }
+        for entry in entries
+    ]
+
+
+def labels(entry: Entry) -> list[str]:
+    """What the model can do, in words: its use cases, then tags that say something else."""
+    usecases = [str(usecase).replace("_", " ") for usecase in entry.usecases or ()]
+    return usecases + [tag for tag in map(str, entry.tags or ()) if tag.lower() not in usecases]
+
+
+def _pages(wish: Wish, total: int) -> dict[str, Any]:
+    last = max(1, ceil(total / PAGE_SIZE))
+    return {
+        "last_page": last,
+        "first_shown": (wish.page - 1) * PAGE_SIZE + 1,
+        "last_shown": min(wish.page * PAGE_SIZE, total),
+        "previous": wish.but(page=min(wish.page - 1, last)).query_string if wish.page > 1 else "",
+        "next": wish.but(page=wish.page + 1).query_string if wish.page < last else "",
+        "first_page": wish.but().query_string,
+        "everything": Wish(sort=wish.sort).query_string,
+    }
