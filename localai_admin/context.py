@@ -17,6 +17,9 @@ NAVIGATION = (
     ("Monitor", "monitor:index", "activity", "i"),
 )
 
+#: How many of those under way the strip names, and how many it counts.
+STRIP_SHOWS, STRIP_LOOKS_AT = 3, 50
+
 
 def shell(request: HttpRequest) -> dict[str, Any]:
     user = getattr(request, "user", None)
@@ -32,7 +35,12 @@ def shell(request: HttpRequest) -> dict[str, Any]:
 
 def running() -> dict[str, Any]:
     """The strip under the top bar: jobs and loads that are under way, two queries."""
+    jobs = list(Job.objects.active().order_by("created_at")[:STRIP_LOOKS_AT])
+    instances = list(Instance.objects.moving()[:STRIP_LOOKS_AT])
+    shown_jobs = jobs[:STRIP_SHOWS]
+    shown_instances = instances[: STRIP_SHOWS - len(shown_jobs)]
     return {
-        "running_jobs": list(Job.objects.active().order_by("created_at")[:5]),
-        "moving_instances": list(Instance.objects.moving()[:5]),
+        "running_jobs": shown_jobs,
+        "moving_instances": shown_instances,
+        "more_running": len(jobs) + len(instances) - len(shown_jobs) - len(shown_instances),
     }

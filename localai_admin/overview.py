@@ -7,11 +7,13 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import AnonymousUser, User
+from django.db.models import F, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
+from gallery import states as job_states
 from gallery.models import Entry, Gallery, Job, JobEvent
 from gallery.services import starter as starter_service
 from gallery.states import Kind
@@ -20,12 +22,15 @@ from localai_admin.lib import units
 from localai_admin.lib.htmx import render_partial
 from models import inventory
 from models.models import Instance, InstanceEvent
+from models.states import RESTING, TROUBLED, State
 from monitor import overview as usage
 from team.access import requires
 
 #: Below this share of the file system free, the disk is a problem.
 LOW_DISK = 0.05
-EVENTS_SHOWN = 12
+EVENTS_SHOWN = 10
+#: An event that is a person's wish: it changes no state, or begins a job.
+ASKED = Q(from_state=F("to_state")) | Q(from_state="")
 
 
 @dataclass(frozen=True)
@@ -91,8 +96,8 @@ def starter(request: HttpRequest) -> HttpResponse:
 
 def problems(instances: list[Instance], host: usage.Host | None) -> Iterator[Problem]:
     for instance in instances:
-        if instance.state in {"failed", "backoff", "unknown"}:
-            yield Problem(f"{instance.name}: {instance.get_state_display()}", instance.reason, reverse("models:detail", args=[instance.name]))
+        if instance.state in TROUBLED:
+            yield Problem(f"{instance.name}: {instance.get_state_display()}", instance.reason, _model_url(instance))
     for job in Job.objects.needs_attention()[:5]:
         yield Problem(f"{job} failed", f"{job.error} {job.action}".strip(), job.get_absolute_url())
     for gallery in Gallery.objects.filter(enabled=True).exclude(error=""):
@@ -150,16 +155,23 @@ def first_steps(user: User | AnonymousUser, has_models: bool) -> list[Step]:
 
 
 def happenings() -> list[Happening]:
-    """The last events of jobs and instances, newest first."""
-    of_jobs = JobEvent.objects.select_related("job").order_by("-at", "-pk")[:EVENTS_SHOWN]
-    of_instances = InstanceEvent.objects.select_related("instance").order_by("-at", "-pk")[:EVENTS_SHOWN]
+    """What people asked for and how it ended, newest first; the steps between are on the pages of jobs and models."""
+    of_jobs = JobEvent.objects.filter(Q(to_state__in=job_states.ENDED | {job_states.State.RETRYING}) | ASKED)
+    of_instances = InstanceEvent.objects.filter(Q(to_state__in=RESTING | TROUBLED | {State.READY}) | ASKED)
     found = [
-        Happening(event.at, event.by, str(event.job), event.to_state, event.why, event.job.get_absolute_url())
-        for event in of_jobs
+        Happening(event.at, event.by, str(event.job), _word(event), event.why, event.job.get_absolute_url())
+        for event in of_jobs.select_related("job").order_by("-at", "-pk")[:EVENTS_SHOWN]
     ] + [
-        Happening(
-            event.at, event.by, event.instance.name, event.to_state, event.why, reverse("models:detail", args=[event.instance.name])
-        )
-        for event in of_instances
+        Happening(event.at, event.by, event.instance.name, _word(event), event.why, _model_url(event.instance))
+        for event in of_instances.select_related("instance").order_by("-at", "-pk")[:EVENTS_SHOWN]
     ]
     return sorted(found, key=lambda happening: happening.at, reverse=True)[:EVENTS_SHOWN]
+
+
+def _word(event: JobEvent | InstanceEvent) -> str:
+    """The state it came to; none for a wish, which changes no state."""
+    return "" if event.from_state in {"", event.to_state} else event.to_state
+
+
+def _model_url(instance: Instance) -> str:
+    return reverse("models:detail", args=[instance.name])

@@ -1,5 +1,6 @@
 """The whole console as a person starts it: `localai-admin up` on a data folder of its own."""
 
+import contextlib
 import os
 import re
 import signal
@@ -87,8 +88,9 @@ class Console:
         assert self.process
         words = {"web": "granian", "worker": "run_huey", "agent": "run_agent"}[name]
         for child in psutil.Process(self.process.pid).children():
-            if any(words in word for word in child.cmdline()):
-                return child
+            with contextlib.suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
+                if any(words in word for word in child.cmdline()):
+                    return child
         raise AssertionError(f"{name} is not running")
 
     def tree(self) -> list[psutil.Process]:

@@ -19,14 +19,17 @@ _SYLLABLES = [first + second for first in "bdfgklmnprstvz" for second in "aeiou"
 _LETTERS = [chr(code) for code in range(33, 127)]
 
 
-def write(path: Path, seed: int = 0, context: int = CONTEXT) -> Path:
+def write(path: Path, seed: int = 0, context: int = CONTEXT, template: str = CHAT_TEMPLATE) -> Path:
     """Write the model to `path`; the same arguments make the same bytes. Its vectors have 64 numbers.
 
-    An answer ends when `context` (tokens) is full; a large one makes for an answer that takes long.
+    An answer ends when `context` (tokens) is full; a large one makes for an answer that takes long. With an
+    empty `template` it is a model that was never taught to chat.
     """
     words, scores, kinds = _vocabulary()
     writer = gguf.GGUFWriter(path, "llama")
     _describe(writer, words, scores, kinds, context)
+    if template:
+        writer.add_chat_template(template)
     _add_weights(writer, np.random.default_rng(seed), len(words))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -65,7 +68,6 @@ def _describe(writer: gguf.GGUFWriter, words: list[str], scores: list[float], ki
     writer.add_unk_token_id(0)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
-    writer.add_chat_template(CHAT_TEMPLATE)
 
 
 def _add_weights(writer: gguf.GGUFWriter, random: np.random.Generator, words: int) -> None:

@@ -263,3 +263,35 @@ def test_two_people_who_install_different_things_under_one_name_are_told(entry, 
     installs.request_install(entry, "mine", None)
     with pytest.raises(Conflict):
         installs.request_install(other, "mine", None)
+
+
+def test_a_file_that_another_install_brought_meanwhile_is_used(entry, models_path):
+    job = installs.request_install(entry, "", None)
+
+    def work(run):
+        move = run.move
+
+        def moving(new, *args, **kwargs):
+            if new == State.COMMITTING:
+                (models_path / "phi-mmproj.gguf").write_bytes(PROJECTOR)
+            move(new, *args, **kwargs)
+
+        run.move = moving
+        return installs.run_install(run)
+
+    running.run(job.pk, work)
+    job.refresh_from_db()
+    assert (job.state, job.error) == (State.DONE, "")
+
+
+def test_another_file_that_came_meanwhile_is_not_replaced(entry, models_path):
+    job = installs.request_install(entry, "", None)
+
+    def work(run):
+        (models_path / "phi.gguf").write_bytes(b"somebody's own")
+        return installs.run_install(run)
+
+    running.run(job.pk, work)
+    job.refresh_from_db()
+    assert (job.state, job.cause) == (State.FAILED, "name_taken")
+    assert (models_path / "phi.gguf").read_bytes() == b"somebody's own"

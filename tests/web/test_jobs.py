@@ -7,8 +7,9 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 
+from gallery import tasks
 from gallery.downloads.errors import DownloadError
-from gallery.models import Job
+from gallery.models import Gallery, Job
 from gallery.services import jobs, queue, running
 from gallery.services.errors import Conflict, JobError
 from gallery.services.running import FileProgress, JobRun
@@ -290,3 +291,39 @@ def test_progress_is_written_at_most_every_second_or_percent(django_assert_num_q
     with django_assert_num_queries(0):
         for done in range(11, 60):
             run.progress(done, 10_000)
+
+
+def test_a_failed_try_is_scheduled_again_for_its_time(models_path):
+    gallery = Gallery.objects.create(name="away", url="file:///nowhere/index.yaml", mirrors=["http://127.0.0.1:1/"])
+    job, _ = jobs.create(Kind.REFRESH, gallery.name, {"gallery": gallery.pk}, None)
+    queue.HUEY.flush()
+    tasks.work(job.pk)
+    assert state_of(job) == State.RETRYING
+    [message] = queue.HUEY.pending()
+    assert queue.job_of(message) == job.pk
+    assert message.eta
+
+
+def test_a_message_about_a_job_that_is_gone_is_harmless():
+    job = new_job()
+    Job.objects.all().delete()
+    tasks.work(job.pk)
+
+
+def test_a_message_that_comes_twice_is_harmless():
+    job = new_job(kind=Kind.DELETE)
+    tasks.work(job.pk)
+    done = state_of(job)
+    tasks.work(job.pk)
+    assert (state_of(job), job.attempt) == (done, 1)
+
+
+def test_long_jobs_leave_a_thread_to_the_others_and_go_in_the_order_they_were_asked_for():
+    first, second, third = (jobs.create(Kind.INSTALL, name, {}, None)[0] for name in ("a", "b", "c"))
+    short = new_job()
+    assert [jobs.is_its_turn(job, 2) for job in (first, second, third, short)] == [True, True, False, True]
+    Job.objects.filter(pk=first.pk).update(state=State.DOWNLOADING)
+    assert [jobs.is_its_turn(job, 2) for job in (second, third)] == [True, False]
+    queue.HUEY.flush()
+    jobs.wake_next()
+    assert queue.waiting() == {second.pk}

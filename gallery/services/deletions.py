@@ -1,0 +1,59 @@
+"""Deleting a model: shut it down, then remove what only it uses."""
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AbstractBaseUser
+
+from gallery.models import Job
+from gallery.services import jobs
+from gallery.services.errors import CannotDelete, ModelBusy, NoSuchModelHere
+from gallery.services.running import JobRun
+from gallery.states import Kind, State
+from localai_admin.lib.units import bytes_text
+from models import inventory, services
+from models.deletion import DeletionError, NoSuchModel, delete_files
+from models.models import Instance
+
+#: Added to the time a backend has for stopping: the agent has to see the wish, and to clear up. Seconds.
+MARGIN = 20.0
+
+
+def request_delete(name: str, by: AbstractBaseUser | None) -> Job:
+    """Delete a model. Raises JobError: when there is none of that name, or an install of it is under way."""
+    try:
+        inventory.deletion_preview(name)
+    except NoSuchModel as error:
+        raise NoSuchModelHere(str(error), "Look at the list of models.") from None
+    return jobs.create(Kind.DELETE, name, {}, by)[0]
+
+
+def run_delete(run: JobRun) -> str:
+    """Goes on where an earlier try ended: what is gone already is fine."""
+    name = run.job.subject
+    _stop(run, name)
+    run.move(State.COMMITTING, "the model does not run", "Removing the files")
+    try:
+        preview = inventory.deletion_preview(name)
+        delete_files(preview, settings.MODELS_PATH)
+    except NoSuchModel:
+        return f"{name} is deleted"
+    except DeletionError as error:
+        raise CannotDelete(str(error), "Correct that, then retry; what is gone already stays gone.") from None
+    kept = f"; {len(preview.shared)} shared with other models were kept" if preview.shared else ""
+    return f"{name} is deleted: {len(preview.files)} files, {bytes_text(preview.bytes_freed)}{kept}"
+
+
+def _stop(run: JobRun, name: str) -> None:
+    """An alias has no instance of its own, so that deleting it leaves the model it stands for alone."""
+    instance = Instance.objects.on_this_node().filter(name=name).in_use().first()
+    if instance is None:
+        return
+    run.say("Shutting the model down")
+    instance.request_stop(get_user_model().objects.filter(username=run.job.by).first())
+    seconds = settings.BACKEND_STOP_SECONDS + MARGIN
+    if not services.wait_stopped(instance, seconds, run.stop):
+        run.check()
+        raise ModelBusy(
+            f"{name} was asked to stop, but still ran after {seconds:.0f} s.",
+            "Look whether the agent runs, then retry.",
+        )

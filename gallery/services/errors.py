@@ -1,0 +1,72 @@
+"""What can be wrong with a job, apart from its downloads.
+
+Each error has a cause (one word, for filters), a sentence for a person, and an action: what can be done about it.
+"""
+
+
+class JobError(Exception):
+    """The work cannot go on. `retry` says whether trying again by itself can help."""
+
+    cause = "job"
+    retry = False
+    retry_after: float | None = None
+
+    def __init__(self, sentence: str, action: str = "") -> None:
+        super().__init__(sentence)
+        self.action = action
+
+
+class Conflict(JobError):
+    """Another job is at work on the same subject. Wait for it or cancel it, then ask again."""
+
+    cause = "conflict"
+
+
+class EntryGone(JobError):
+    """The gallery no longer has the entry. Refresh the gallery and choose again."""
+
+    cause = "entry gone"
+
+
+class BadEntry(JobError):
+    """The entry, its recipe or the configuration they make is no good. Only the gallery can help."""
+
+    cause = "bad entry"
+
+
+class NameTaken(JobError):
+    """A configuration of this name is here and did not come from a gallery. Choose another name."""
+
+    cause = "name taken"
+
+
+class ModelBusy(JobError):
+    """The model did not stop in time. Trying again can help."""
+
+    cause = "model busy"
+    retry = True
+
+
+class CannotDelete(JobError):
+    """Some files could not be removed. The sentence names them."""
+
+    cause = "cannot delete"
+
+
+class NoSuchModelHere(JobError):
+    """There is no model of that name to delete."""
+
+    cause = "no such model"
+
+
+class StarterFailed(JobError):
+    """The packages of the starter gallery could not be fetched or are not what they should be."""
+
+    cause = "starter"
+
+
+class StarterUnreachable(JobError):
+    """A package could not be fetched just now. Trying again can help."""
+
+    cause = "starter"
+    retry = True

@@ -1,0 +1,38 @@
+"""The queue. It only wakes a worker: a message is the id of a job, the job's row is the truth.
+
+A message may be sent twice or be lost. Who works on a job is decided by a guarded update of its row, and rows that
+wait without a message are found and sent again.
+"""
+
+from uuid import UUID
+
+from django.utils.module_loading import import_string
+from huey.api import Task
+from huey.contrib.djhuey import HUEY, db_task
+
+#: By its dotted path, so that a service can wake a worker without importing what workers do.
+_WORK = "gallery.tasks.work"
+
+
+@db_task()
+def run_job(job_id: str) -> None:
+    import_string(_WORK)(UUID(job_id))
+
+
+def wake(job_id: UUID, delay: float = 0.0) -> None:
+    """Ask a worker of this node to look at the job, `delay` seconds from now."""
+    if delay > 0:
+        run_job.schedule(args=(str(job_id),), delay=delay)
+    else:
+        run_job(str(job_id))
+
+
+def waiting() -> set[UUID]:
+    """The jobs that a message in the queue or in the schedule names."""
+    messages = [*HUEY.pending(), *HUEY.scheduled()]
+    return {job for job in map(job_of, messages) if job is not None}
+
+
+def job_of(task: Task) -> UUID | None:
+    """The job that a message is about, or None when it is another kind of message."""
+    return UUID(task.args[0]) if isinstance(task, run_job.task_class) else None
