@@ -13,6 +13,8 @@ from wording import BadModel, engine_settings, model_path
 
 #: More requests than this at once are refused, so that Health always finds a free thread.
 MOST_REQUESTS = 16
+#: A load that was given up a moment ago may still be ending.
+_GIVEN_UP_SECONDS = 1.0
 
 
 class Unavailable(Exception):
@@ -49,7 +51,7 @@ class Holder:
 
         `when_given_up` is handed what ends the load, for a caller who goes away before it is done.
         """
-        if not self._load.acquire(blocking=False):
+        if not self._load.acquire(timeout=_GIVEN_UP_SECONDS):
             raise BadModel("another model is being loaded; wait until it is done")
         try:
             path = model_path(options)

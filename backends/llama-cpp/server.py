@@ -16,6 +16,7 @@ from stubs import backend_pb2_grpc
 
 #: Calls under way may finish within this time once the backend is told to stop. Seconds.
 GRACE = 0.5
+_LOOK = 0.2
 _MAX_MESSAGE = 64 << 20
 _OPTIONS = [
     # Two backends on one port would share its connections between them; the second has to fail instead.
@@ -43,7 +44,9 @@ def serve(address: str, token: str, stop: threading.Event) -> int:
         return 1
     server.start()
     print(f"Listening on {address}", file=sys.stderr)
-    stop.wait()
+    # Not one long wait: a signal that the system hands to another thread does not wake this one.
+    while not stop.wait(_LOOK):
+        pass
     stopped = server.stop(GRACE)
     stopped.wait(GRACE)
     backend.close()

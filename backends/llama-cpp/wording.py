@@ -129,6 +129,6 @@ def transcript(request: backend_pb2.PredictOptions) -> dict[str, Any]:
     """
     turns = [f"{said.role.capitalize()}: {said.content}\n" for said in request.Messages]
     body = completion(request, "".join(turns) + "Assistant:")
-    speakers = dict.fromkeys(["user", *(said.role for said in request.Messages)])
+    speakers = dict.fromkeys(["user", "assistant", *(said.role for said in request.Messages)])
     body["stop"] += [f"\n{speaker.capitalize()}:" for speaker in speakers]
     return body

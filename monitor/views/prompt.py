@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterator
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
-from django.views.decorators.http import require_POST
+from django.shortcuts import redirect
+from django.views.decorators.http import require_http_methods
 
 from monitor import prompts
 from monitor.views.detail import detail_page
@@ -15,9 +16,14 @@ NDJSON = "application/x-ndjson"
 
 
 @requires("models.prompt_model")
-@require_POST
+@require_http_methods(["GET", "POST"])
 def prompt(request: HttpRequest, name: str) -> HttpResponseBase:
-    """Lines of JSON when they are asked for: {"text"}, {"figures"}, {"error"}; else the page with the answer in it."""
+    """Lines of JSON when they are asked for: {"text"}, {"figures"}, {"error"}; else the page with the answer in it.
+
+    A GET is somebody who comes back to the address of an answer: nothing is kept, so they get the page to ask anew.
+    """
+    if request.method == "GET":
+        return redirect("monitor:detail", name)
     subject = find(name)
     typed = request.POST.get("prompt", "")
     streams = NDJSON in request.headers.get("Accept", "")

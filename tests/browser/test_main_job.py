@@ -56,9 +56,8 @@ def test_a_person_gets_from_the_link_to_an_answer_and_finds_it_in_the_history(
 
         go(page, "Gallery")
         page.get_by_label("Search").fill("gemma 270")
-        card = page.locator(".card-model", has_text=MODEL)
-        expect(card).to_be_visible()
-        card.get_by_role("button", name=re.compile("^Install")).click()
+        page.get_by_role("link", name=MODEL, exact=True).click()
+        page.get_by_role("button", name="Install", exact=True).click()
         page.wait_for_url(re.compile("/jobs/"))
         install = page.url
         wait_for_job(page, 60)

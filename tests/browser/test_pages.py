@@ -103,19 +103,19 @@ def test_the_console_works_without_scripts(seeded: tuple[Console, dict[str, str]
     expect(page.locator("#answer-figures")).to_contain_text("tokens/s", timeout=60_000)
     page.get_by_role("button", name="Shut down tiny").click()
     page.goto(console.address + "/models/tiny/")
-    expect(page.locator("main .state").first).to_have_text("Stopped", timeout=30_000)
+    reload_until(page, "Stopped")
     page.get_by_role("button", name="Load tiny").click()
-    end_of_load(page)
+    reload_until(page, "Ready")
 
 
-def end_of_load(page: Page) -> None:
-    """Without scripts nothing comes by itself: reload until it is there."""
+def reload_until(page: Page, state: str) -> None:
+    """Without scripts nothing comes by itself."""
     for _ in range(60):
         page.reload()
-        if page.locator("main .state").first.inner_text() == "Ready":
+        if page.locator("main .state").first.inner_text().strip() == state:
             return
         page.wait_for_timeout(500)
-    raise AssertionError("it never became ready")
+    raise AssertionError(f"it never became {state}")
 
 
 def test_a_theme_that_was_chosen_stays(seeded: tuple[Console, dict[str, str]], open_page: Callable[..., Page]) -> None:

@@ -69,13 +69,21 @@ class LlamaBackend:
             return []
 
     def engine(self, seconds: float = 10.0) -> psutil.Process:
-        """The engine's process as soon as there is one."""
+        """The engine's process as soon as it runs its own program; holding it any earlier would hold the server too."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if found := self.engines():
-                return found[0]
+            for process in self.engines():
+                if any(word.endswith("llama.py") for word in cmdline(process)):
+                    return process
             time.sleep(0.005)
         raise AssertionError("there is no engine")
+
+
+def cmdline(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def spawn(address: str, output: IO[str], environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:

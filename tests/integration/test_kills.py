@@ -62,7 +62,7 @@ def load(console: Console) -> dict[str, object]:
 def test_a_killed_agent_comes_back_and_adopts_its_backend(console: Console) -> None:
     before = load(console)
     console.child("agent").kill()
-    until(lambda: "adopted" in str(instance(console)["reason"]))
+    until(lambda: "found again" in str(instance(console)["reason"]))
     assert instance(console) | {"reason": ""} == before | {"reason": ""}
 
 
@@ -71,7 +71,7 @@ def test_after_a_crash_of_everything_the_next_start_adopts_the_backend(console: 
     console.kill_all()
     assert alive(before["pid"])
     console.start()
-    until(lambda: "adopted" in str(instance(console)["reason"]))
+    until(lambda: "found again" in str(instance(console)["reason"]))
     assert instance(console)["pid"] == before["pid"]
 
 
@@ -91,7 +91,7 @@ def test_keep_backends_leaves_them_and_the_next_start_adopts(console: Console) -
     console.stop()
     assert alive(before["pid"])
     console.start()
-    until(lambda: "adopted" in str(instance(console)["reason"]))
+    until(lambda: "found again" in str(instance(console)["reason"]))
     assert instance(console)["pid"] == before["pid"]
 
 
