@@ -21,3 +21,5 @@ handler400 = "localai_admin.errors.bad_request"
 handler403 = "localai_admin.errors.forbidden"
 handler404 = "localai_admin.errors.not_found"
 handler500 = "localai_admin.errors.broken"
+
+admin.site.site_url = "/"

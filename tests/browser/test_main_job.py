@@ -75,7 +75,7 @@ def test_a_person_gets_from_the_link_to_an_answer_and_finds_it_in_the_history(
         expect(page.get_by_role("button", name="Send")).to_be_enabled(timeout=60_000)
         assert len(page.locator("#answer").inner_text()) > 3
 
-        pid = int(re.search(r"first (\d+)", figure(page, "Processes"))[1])
+        pid = int(re.search(r"process (\d+)", figure(page, "Address"))[1])
         tree = [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
         assert len(tree) >= 2
         end = time.monotonic() + 20
@@ -91,7 +91,7 @@ def test_a_person_gets_from_the_link_to_an_answer_and_finds_it_in_the_history(
         page.get_by_role("link", name=re.compile("^Record")).click()
         expect(page.locator("main")).to_contain_text(MODEL)
         page.goto(install)
-        for word in ("Queued", "Resolving", "Committing", "Done"):
+        for word in ("queued", "resolving", "committing", "done"):
             expect(page.locator("main")).to_contain_text(word)
         page.goto(console.address + "/django-admin/gallery/job/")
         page.get_by_role("link", name=re.compile(MODEL)).first.click()
