@@ -90,13 +90,13 @@ class Entry(models.Model):
     def __str__(self) -> str:
         return self.full_name
 
+    def get_absolute_url(self) -> str:
+        return reverse("gallery:entry", args=[self.gallery.name, self.name])
+
     @property
     def full_name(self) -> str:
         """LocalAI's id of an entry: gallery@name. Needs `gallery` selected."""
         return f"{self.gallery.name}@{self.name}"
-
-    def get_absolute_url(self) -> str:
-        return reverse("gallery:entry", args=[self.gallery.name, self.name])
 
 
 class EntryTag(models.Model):
@@ -144,8 +144,12 @@ class Job(models.Model):
     request = models.JSONField(default=dict, help_text="What exactly was asked.")
     by = models.CharField(max_length=150, blank=True, help_text="Who asked; empty for the console itself.")
 
-    wanted = models.CharField(max_length=8, default=Wanted.RUN.value, choices=[(w.value, w.capitalize()) for w in Wanted])
-    state = models.CharField(max_length=16, default=State.QUEUED.value, choices=[(s.value, s.capitalize()) for s in State])
+    wanted = models.CharField(
+        max_length=8, default=Wanted.RUN.value, choices=[(w.value, w.capitalize()) for w in Wanted]
+    )
+    state = models.CharField(
+        max_length=16, default=State.QUEUED.value, choices=[(s.value, s.capitalize()) for s in State]
+    )
     message = models.CharField(max_length=500, blank=True, help_text="What is being done, in a few words.")
     attempt = models.PositiveIntegerField(default=0, help_text="Tries begun since a person last asked.")
     next_try_at = models.DateTimeField(null=True, blank=True)
@@ -173,7 +177,9 @@ class Job(models.Model):
         ordering = ["-created_at"]
         constraints = [
             models.UniqueConstraint(
-                fields=["kind", "subject"], condition=models.Q(state__in=sorted(state.value for state in ACTIVE)), name="one_active_job_a_subject"
+                fields=["kind", "subject"],
+                condition=models.Q(state__in=sorted(state.value for state in ACTIVE)),
+                name="one_active_job_a_subject",
             )
         ]
         indexes = [

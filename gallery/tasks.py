@@ -16,6 +16,7 @@ from huey.signals import SIGNAL_INTERRUPTED
 from gallery.models import Job
 from gallery.services import deletions, installs, jobs, leftovers, queue, refresh, running, starter
 from gallery.states import Kind
+from localai_admin.lib import memory
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,8 @@ def refresh_galleries() -> None:
     """Asked every minute which galleries are due; most minutes none is. A slow one keeps the next minute's out."""
     if _refreshing.acquire(blocking=False):
         try:
-            refresh.refresh_due(timezone.now(), settings.GALLERY_REFRESH_MINUTES, HUEY.stopping)
+            if refresh.refresh_due(timezone.now(), settings.GALLERY_REFRESH_MINUTES, HUEY.stopping):
+                memory.give_back()
         finally:
             _refreshing.release()
 

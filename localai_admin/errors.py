@@ -12,7 +12,12 @@ log = logging.getLogger(__name__)
 def _page(request: HttpRequest, status: int, title: str, sentence: str) -> HttpResponse:
     request_id = secrets.token_hex(6)
     log.log(
-        logging.ERROR if status >= 500 else logging.INFO, "%s %s answered %s [%s]", request.method, request.path, status, request_id
+        logging.ERROR if status >= 500 else logging.INFO,
+        "%s %s answered %s [%s]",
+        request.method,
+        request.path,
+        status,
+        request_id,
     )
     context = {"heading": title, "sentence": sentence, "request_id": request_id, "status": status}
     return render(request, "errors/error.html", context, status=status)
@@ -30,17 +35,26 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     return _page(
-        request, 403, "This page was too old", "Its form no longer belongs to your session. Reload the page and try again."
+        request,
+        403,
+        "This page was too old",
+        "Its form no longer belongs to your session. Reload the page and try again.",
     )
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     return _page(
-        request, 404, "There is nothing here", "It may have been deleted or renamed. The lists of models and jobs show what is."
+        request,
+        404,
+        "There is nothing here",
+        "It may have been deleted or renamed. The lists of models and jobs show what is.",
     )
 
 
 def broken(request: HttpRequest) -> HttpResponse:
     return _page(
-        request, 500, "The console made a mistake", "Nothing you started is lost. Try again; the log has the details under the id below."
+        request,
+        500,
+        "The console made a mistake",
+        "Nothing you started is lost. Try again; the log has the details under the id below.",
     )

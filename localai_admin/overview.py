@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.contrib import messages
@@ -88,10 +88,11 @@ def strip(request: HttpRequest) -> HttpResponse:
 def starter(request: HttpRequest) -> HttpResponse:
     """Start the job that prepares the starter gallery, once the terms were agreed to."""
     if request.POST.get("accept_terms") != "yes":
-        messages.error(request, "The starter model comes under Gemma's terms of use: tick the box to agree to them first.")
+        messages.error(
+            request, "The starter model comes under Gemma's terms of use: tick the box to agree to them first."
+        )
         return redirect("overview")
-    assert request.user.is_authenticated
-    return redirect(starter_service.request_starter(by=request.user))
+    return redirect(starter_service.request_starter(by=cast(User, request.user)))
 
 
 def problems(instances: list[Instance], host: usage.Host | None) -> Iterator[Problem]:
@@ -108,8 +109,8 @@ def problems(instances: list[Instance], host: usage.Host | None) -> Iterator[Pro
     if host is None or host.age_seconds > usage.AGENT_SILENT_SECONDS:
         yield Problem(
             "The agent is silent",
-            "No figures have come from it for a while, so loads and shutdowns wait. Is `localai-admin up` (or run_agent) running? "
-            "Its log says why it stopped.",
+            "No figures have come from it for a while, so loads and shutdowns wait. Is `localai-admin up` (or run_agent) "
+            "running? Its log says why it stopped.",
             reverse("monitor:index"),
         )
 

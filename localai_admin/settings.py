@@ -137,6 +137,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "localai_admin.middleware.security_headers",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.middleware.gzip.GZipMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -226,7 +227,9 @@ WHITENOISE_MAX_AGE = 3600
 
 METRICS_ENABLED = not env.flag("LOCALAI_DISABLE_METRICS_ENDPOINT", "DISABLE_METRICS_ENDPOINT")
 #: Networks that may read /metrics without signing in.
-METRICS_NETWORKS = [ipaddress.ip_network(net) for net in env.words("LOCALAI_ADMIN_METRICS_NETWORKS", default=("127.0.0.0/8", "::1/128"))]
+METRICS_NETWORKS = [
+    ipaddress.ip_network(net) for net in env.words("LOCALAI_ADMIN_METRICS_NETWORKS", default=("127.0.0.0/8", "::1/128"))
+]
 PROMETHEUS_EXPORT_MIGRATIONS = False
 
 LOG_LEVEL = env.text("LOCALAI_LOG_LEVEL", "LOG_LEVEL", default="info").upper()

@@ -3,6 +3,8 @@ from django.urls import include, path
 
 from localai_admin import health, overview
 
+admin.site.site_url = "/"
+
 urlpatterns = [
     path("", overview.index, name="overview"),
     path("strip/", overview.strip, name="strip"),
@@ -21,5 +23,3 @@ handler400 = "localai_admin.errors.bad_request"
 handler403 = "localai_admin.errors.forbidden"
 handler404 = "localai_admin.errors.not_found"
 handler500 = "localai_admin.errors.broken"
-
-admin.site.site_url = "/"

@@ -36,11 +36,15 @@ class Instance(models.Model):
     node = models.CharField(max_length=64, default="local")
     backend = models.CharField(max_length=64, blank=True)
 
-    desired = models.CharField(max_length=16, default=Desired.STOPPED.value, choices=[(d.value, d.capitalize()) for d in Desired])
+    desired = models.CharField(
+        max_length=16, default=Desired.STOPPED.value, choices=[(d.value, d.capitalize()) for d in Desired]
+    )
     desired_by = models.CharField(max_length=150, blank=True)
     desired_at = models.DateTimeField(null=True, blank=True)
 
-    state = models.CharField(max_length=16, default=State.STOPPED.value, choices=[(s.value, s.capitalize()) for s in State])
+    state = models.CharField(
+        max_length=16, default=State.STOPPED.value, choices=[(s.value, s.capitalize()) for s in State]
+    )
     state_since = models.DateTimeField(default=timezone.now)
     reason = models.TextField(blank=True)
     attempt = models.PositiveIntegerField(default=0, help_text="Failures in a row.")

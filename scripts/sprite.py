@@ -1,7 +1,7 @@
 """Make static/icons.svg, the one sprite of the icons used, from the npm package @tabler/icons (MIT).
 
-    npm pack @tabler/icons@3.52.0 && tar xf tabler-icons-3.52.0.tgz
-    python scripts/sprite.py package/icons/outline
+npm pack @tabler/icons@3.52.0 && tar xf tabler-icons-3.52.0.tgz
+python scripts/sprite.py package/icons/outline
 """
 
 import re

@@ -31,5 +31,3 @@ class FirstAdministratorForm(BaseUserCreationForm):
         cleaned = super().clean() or self.cleaned_data
         self.instance.is_staff = self.instance.is_superuser = True
         return cleaned
-
-

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponseBase
 _ADMIN = "admin"
 
 
-class deny_by_default:  # noqa: N801 - a middleware reads like the function it replaces
+class deny_by_default:
     """Refuse every view that does not say who may call it."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:

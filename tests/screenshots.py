@@ -12,7 +12,13 @@ from tests.browser.conftest import ARGUMENTS, NAME, PASSWORD, PHONE, WIDE, sign_
 from tests.browser.seed import seed
 from tests.fakes.console import ROOT, Console
 
-PICTURES = {"overview": "/", "gallery": "/gallery/?q=qwen", "monitor": "/monitor/tiny/", "models": "/models/", "jobs": "/jobs/?tab=record"}
+PICTURES = {
+    "overview": "/",
+    "gallery": "/gallery/?q=qwen",
+    "monitor": "/monitor/tiny/",
+    "models": "/models/",
+    "jobs": "/jobs/?tab=record",
+}
 
 
 def main(target: Path, everything: bool) -> None:
@@ -39,7 +45,8 @@ def take(page: Page, console: Console, target: Path, names: dict[str, str], suff
     pictures = dict(PICTURES)
     if everything:
         pictures |= {
-            "entry": f"/gallery/seed/{names['entry']}/", "job-failed": names["failed_job"], "job-done": names["done_job"],
+            "entry": f"/gallery/seed/{names['entry']}/",
+            "job-failed": names["failed_job"], "job-done": names["done_job"],
             "model": "/models/tiny/", "delete": "/gallery/delete/tiny/", "attention": "/jobs/?tab=attention",
             "monitor-index": "/monitor/", "nothing": "/gallery/?q=nothing-is-called-so", "missing": "/nowhere/",
         }  # fmt: skip

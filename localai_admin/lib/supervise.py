@@ -6,10 +6,10 @@ becomes this program (`python -m localai_admin.lib.supervise SPEC`).
 
 import contextlib
 import ctypes
-import http.client
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -131,7 +131,7 @@ class Watch:
         steady = time.monotonic() - life.started > STEADY_SECONDS
         record.failures = 1 if steady else record.failures + 1
         if record.failures >= GIVE_UP_AFTER:
-            say(f"{child.name} ended {record.failures} times in a row (last exit code {life.process.returncode}); giving up")
+            say(f"{child.name} ended {record.failures} times in a row, last with {life.process.returncode}; giving up")
             return False
         pause = min(2.0 ** (record.failures - 1) - 1, LONGEST_PAUSE)
         record.next_start = time.monotonic() + pause
@@ -142,16 +142,20 @@ class Watch:
 def announce(host: str, port: int, sentence: str, over: threading.Event) -> None:
     """Print the sentence when the web process answers."""
     while not over.wait(0.05):
-        connection = http.client.HTTPConnection(host, port, timeout=2)
-        try:
-            connection.request("GET", "/healthz", headers={"Host": "localhost"})
-            if connection.getresponse().status < 500:
-                print(sentence, flush=True)
-                return
-        except OSError:
-            continue
-        finally:
-            connection.close()
+        if answers(host, port):
+            print(sentence, flush=True)
+            return
+
+
+def answers(host: str, port: int) -> bool:
+    """Ask by hand: http.client would bring in ssl, and six megabytes for as long as the console runs."""
+    request = b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n"
+    try:
+        with socket.create_connection((host, port), timeout=2) as line:
+            line.sendall(request)
+            return line.recv(64).startswith((b"HTTP/1.0 2", b"HTTP/1.1 2"))
+    except OSError:
+        return False
 
 
 def main(specification: str) -> int:

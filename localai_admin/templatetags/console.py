@@ -45,7 +45,9 @@ def icon(name: str, label: str = "") -> SafeString:
     """An icon of the sprite; decoration unless it has a label."""
     sprite = static("icons.svg")
     if label:
-        return format_html('<svg class="icon" role="img" aria-label="{}"><use href="{}#{}"/></svg>', label, sprite, name)
+        return format_html(
+            '<svg class="icon" role="img" aria-label="{}"><use href="{}#{}"/></svg>', label, sprite, name
+        )
     return format_html('<svg class="icon" aria-hidden="true"><use href="{}#{}"/></svg>', sprite, name)
 
 
@@ -68,7 +70,13 @@ def ago(moment: datetime | None) -> str | SafeString:
     if moment is None:
         return units.ABSENT
     age = (timezone.now() - moment).total_seconds()
-    text = "just now" if 0 <= age < 5 else f"{units.duration_text(age)} ago" if age > 0 else f"in {units.duration_text(-age)}"
+    text = (
+        "just now"
+        if 0 <= age < 5
+        else f"{units.duration_text(age)} ago"
+        if age > 0
+        else f"in {units.duration_text(-age)}"
+    )
     return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), _absolute(moment), text)
 
 

@@ -6,57 +6,97 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Instance',
+            name="Instance",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(help_text="The model's name, as its configuration gives it.", max_length=255)),
-                ('node', models.CharField(default='local', max_length=64)),
-                ('backend', models.CharField(blank=True, max_length=64)),
-                ('desired', models.CharField(choices=[('running', 'Running'), ('stopped', 'Stopped')], default='stopped', max_length=16)),
-                ('desired_by', models.CharField(blank=True, max_length=150)),
-                ('desired_at', models.DateTimeField(blank=True, null=True)),
-                ('state', models.CharField(choices=[('stopped', 'Stopped'), ('starting', 'Starting'), ('loading', 'Loading'), ('ready', 'Ready'), ('stopping', 'Stopping'), ('backoff', 'Backoff'), ('failed', 'Failed'), ('unknown', 'Unknown')], default='stopped', max_length=16)),
-                ('state_since', models.DateTimeField(default=django.utils.timezone.now)),
-                ('reason', models.TextField(blank=True)),
-                ('attempt', models.PositiveIntegerField(default=0, help_text='Failures in a row.')),
-                ('next_try_at', models.DateTimeField(blank=True, null=True)),
-                ('address', models.CharField(blank=True, help_text='host:port of the gRPC server.', max_length=255)),
-                ('pid', models.PositiveIntegerField(blank=True, null=True)),
-                ('pid_started', models.FloatField(blank=True, help_text='Start time of the process, seconds since 1970.', null=True)),
-                ('ready_at', models.DateTimeField(blank=True, null=True)),
-                ('last_used_at', models.DateTimeField(blank=True, null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "name",
+                    models.CharField(help_text="The model's name, as its configuration gives it.", max_length=255),
+                ),
+                ("node", models.CharField(default="local", max_length=64)),
+                ("backend", models.CharField(blank=True, max_length=64)),
+                (
+                    "desired",
+                    models.CharField(
+                        choices=[("running", "Running"), ("stopped", "Stopped")], default="stopped", max_length=16
+                    ),
+                ),
+                ("desired_by", models.CharField(blank=True, max_length=150)),
+                ("desired_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("stopped", "Stopped"),
+                            ("starting", "Starting"),
+                            ("loading", "Loading"),
+                            ("ready", "Ready"),
+                            ("stopping", "Stopping"),
+                            ("backoff", "Backoff"),
+                            ("failed", "Failed"),
+                            ("unknown", "Unknown"),
+                        ],
+                        default="stopped",
+                        max_length=16,
+                    ),
+                ),
+                ("state_since", models.DateTimeField(default=django.utils.timezone.now)),
+                ("reason", models.TextField(blank=True)),
+                ("attempt", models.PositiveIntegerField(default=0, help_text="Failures in a row.")),
+                ("next_try_at", models.DateTimeField(blank=True, null=True)),
+                ("address", models.CharField(blank=True, help_text="host:port of the gRPC server.", max_length=255)),
+                ("pid", models.PositiveIntegerField(blank=True, null=True)),
+                (
+                    "pid_started",
+                    models.FloatField(
+                        blank=True, help_text="Start time of the process, seconds since 1970.", null=True
+                    ),
+                ),
+                ("ready_at", models.DateTimeField(blank=True, null=True)),
+                ("last_used_at", models.DateTimeField(blank=True, null=True)),
             ],
             options={
-                'ordering': ['name'],
-                'permissions': [('load_model', 'Can load a model into a backend'), ('stop_model', 'Can shut a model down'), ('prompt_model', 'Can send a prompt to a model'), ('view_log', 'Can read the log of a backend')],
-                'default_permissions': ('view',),
-                'indexes': [models.Index(fields=['node', 'desired', 'state'], name='models_inst_node_ee9279_idx')],
-                'constraints': [models.UniqueConstraint(fields=('name', 'node'), name='one_instance_a_model_and_node')],
+                "ordering": ["name"],
+                "permissions": [
+                    ("load_model", "Can load a model into a backend"),
+                    ("stop_model", "Can shut a model down"),
+                    ("prompt_model", "Can send a prompt to a model"),
+                    ("view_log", "Can read the log of a backend"),
+                ],
+                "default_permissions": ("view",),
+                "indexes": [models.Index(fields=["node", "desired", "state"], name="models_inst_node_ee9279_idx")],
+                "constraints": [models.UniqueConstraint(fields=("name", "node"), name="one_instance_a_model_and_node")],
             },
         ),
         migrations.CreateModel(
-            name='InstanceEvent',
+            name="InstanceEvent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('by', models.CharField(help_text="A person's name, or agent.", max_length=150)),
-                ('from_state', models.CharField(max_length=16)),
-                ('to_state', models.CharField(max_length=16)),
-                ('why', models.TextField(blank=True)),
-                ('instance', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='events', to='models.instance')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("by", models.CharField(help_text="A person's name, or agent.", max_length=150)),
+                ("from_state", models.CharField(max_length=16)),
+                ("to_state", models.CharField(max_length=16)),
+                ("why", models.TextField(blank=True)),
+                (
+                    "instance",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="events", to="models.instance"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-at', '-pk'],
-                'default_permissions': ('view',),
-                'indexes': [models.Index(fields=['instance', '-at'], name='models_inst_instanc_fb6b15_idx'), models.Index(fields=['-at'], name='models_inst_at_bce0e2_idx')],
+                "ordering": ["-at", "-pk"],
+                "default_permissions": ("view",),
+                "indexes": [
+                    models.Index(fields=["instance", "-at"], name="models_inst_instanc_fb6b15_idx"),
+                    models.Index(fields=["-at"], name="models_inst_at_bce0e2_idx"),
+                ],
             },
         ),
     ]

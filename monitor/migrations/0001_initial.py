@@ -6,48 +6,60 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('models', '0001_initial'),
+        ("models", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='HostSample',
+            name="HostSample",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('node', models.CharField(max_length=64)),
-                ('at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('cpu_percent', models.FloatField(help_text='Of all cores.')),
-                ('cores', models.PositiveIntegerField(default=1)),
-                ('memory_total', models.BigIntegerField()),
-                ('memory_used', models.BigIntegerField()),
-                ('disk_total', models.BigIntegerField(help_text='Of the file system that holds the models.')),
-                ('disk_free', models.BigIntegerField()),
-                ('gpus', models.JSONField(default=list, help_text='name, memory_total, memory_used, load of each; empty without one.')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("node", models.CharField(max_length=64)),
+                ("at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("cpu_percent", models.FloatField(help_text="Of all cores.")),
+                ("cores", models.PositiveIntegerField(default=1)),
+                ("memory_total", models.BigIntegerField()),
+                ("memory_used", models.BigIntegerField()),
+                ("disk_total", models.BigIntegerField(help_text="Of the file system that holds the models.")),
+                ("disk_free", models.BigIntegerField()),
+                (
+                    "gpus",
+                    models.JSONField(
+                        default=list, help_text="name, memory_total, memory_used, load of each; empty without one."
+                    ),
+                ),
             ],
             options={
-                'ordering': ['at'],
-                'default_permissions': ('view',),
-                'indexes': [models.Index(fields=['node', 'at'], name='monitor_hos_node_d9924e_idx')],
+                "ordering": ["at"],
+                "default_permissions": ("view",),
+                "indexes": [models.Index(fields=["node", "at"], name="monitor_hos_node_d9924e_idx")],
             },
         ),
         migrations.CreateModel(
-            name='Sample',
+            name="Sample",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('cpu_percent', models.FloatField(help_text='Of one core, over the time since the sample before.')),
-                ('rss', models.BigIntegerField(help_text='Resident bytes of the whole process tree.')),
-                ('processes', models.PositiveIntegerField(default=1)),
-                ('instance', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='samples', to='models.instance')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("cpu_percent", models.FloatField(help_text="Of one core, over the time since the sample before.")),
+                ("rss", models.BigIntegerField(help_text="Resident bytes of the whole process tree.")),
+                ("processes", models.PositiveIntegerField(default=1)),
+                (
+                    "instance",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="samples", to="models.instance"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['at'],
-                'default_permissions': ('view',),
-                'indexes': [models.Index(fields=['instance', 'at'], name='monitor_sam_instanc_619943_idx'), models.Index(fields=['at'], name='monitor_sam_at_8307b7_idx')],
+                "ordering": ["at"],
+                "default_permissions": ("view",),
+                "indexes": [
+                    models.Index(fields=["instance", "at"], name="monitor_sam_instanc_619943_idx"),
+                    models.Index(fields=["at"], name="monitor_sam_at_8307b7_idx"),
+                ],
             },
         ),
     ]

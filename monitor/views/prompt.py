@@ -32,8 +32,8 @@ def prompt(request: HttpRequest, name: str) -> HttpResponseBase:
     except prompts.PromptRefused as refusal:
         return _refused(request, subject, typed, refusal, streams=streams)
     if streams:
-        # Told to proxies, too: a line that waits in a buffer is no stream.
-        headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
+        # A line that waits in a buffer is no stream: neither a proxy nor the compression may hold it back.
+        headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store", "Content-Encoding": "identity"}
         return StreamingHttpResponse(Lines(answer), content_type=NDJSON, headers=headers)
     return detail_page(request, subject, typed=typed, answer=answer.whole())
 

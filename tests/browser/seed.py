@@ -29,10 +29,10 @@ from models import services
 person = User.objects.create_superuser({name!r}, password={password!r})
 person.groups.set(Group.objects.filter(name="administrator"))
 gallery = Gallery.objects.create(name="seed", url="file://{index}", position=0)
-Gallery.objects.create(name="lost", url="https://gallery.invalid/index.yaml", position=1, error="gallery.invalid cannot be found. Check the address, or the network of this machine.")
+error = "gallery.invalid cannot be found. Check the address, or the network of this machine."
+Gallery.objects.create(name="lost", url="https://gallery.invalid/index.yaml", position=1, error=error)
 refresh.refresh_now(gallery.pk)
 refresh.request_refresh(gallery, person)
-entry = Entry.objects.filter(gallery=gallery).order_by("-search").first()
 entry = next(entry for entry in Entry.objects.filter(gallery=gallery) if len(entry.name) > 60)
 broken = Gallery.objects.create(name="own", url="file://{own}", position=2)
 refresh.refresh_now(broken.pk)
@@ -45,8 +45,10 @@ while time.time() < end:
     if not failed.is_active and not good.is_active and services.instance_for("tiny").is_ready: break
     time.sleep(0.2)
 else:
-    raise SystemExit(f"{{failed.state}} {{good.state}} {{good.error}} {{services.instance_for('tiny').state}} {{services.instance_for('tiny').reason}}")
-print("SEED " + json.dumps({{"entry": entry.name, "failed_job": failed.get_absolute_url(), "done_job": good.get_absolute_url()}}))
+    tiny = services.instance_for("tiny")
+    raise SystemExit(f"{{failed.state}} {{good.state}} {{good.error}} {{tiny.state}} {{tiny.reason}}")
+jobs = {{"failed_job": failed.get_absolute_url(), "done_job": good.get_absolute_url()}}
+print("SEED " + json.dumps({{"entry": entry.name, **jobs}}))
 """
 
 OWN = """

@@ -26,7 +26,9 @@ def state(page: Page) -> str:
 
 
 def figure(page: Page, label: str) -> str:
-    return page.locator(".figure", has=page.locator("dt", has_text=re.compile(rf"^{label}$"))).locator("dd").inner_text()
+    return (
+        page.locator(".figure", has=page.locator("dt", has_text=re.compile(rf"^{label}$"))).locator("dd").inner_text()
+    )
 
 
 def shown_bytes(page: Page, label: str) -> float:
@@ -85,7 +87,9 @@ def test_a_person_gets_from_the_link_to_an_answer_and_finds_it_in_the_history(
 
         page.get_by_role("button", name=f"Shut down {MODEL}").click()
         expect(page.locator("main .head .state").first).to_have_text("Stopped", timeout=30_000)
-        assert not [member for member in tree if psutil.pid_exists(member) and psutil.Process(member).status() != "zombie"]
+        assert not [
+            member for member in tree if psutil.pid_exists(member) and psutil.Process(member).status() != "zombie"
+        ]
 
         go(page, "Jobs")
         page.get_by_role("link", name=re.compile("^Record")).click()

@@ -70,7 +70,9 @@ def test_every_page_can_be_used_by_everybody(
 
 
 @pytest.mark.timeout(120)
-def test_the_keyboard_reaches_everything(seeded: tuple[Console, dict[str, str]], open_page: Callable[..., Page]) -> None:
+def test_the_keyboard_reaches_everything(
+    seeded: tuple[Console, dict[str, str]], open_page: Callable[..., Page]
+) -> None:
     console, _ = seeded
     page = open_page()
     sign_in(page, console)
@@ -89,7 +91,9 @@ def test_the_keyboard_reaches_everything(seeded: tuple[Console, dict[str, str]],
 
 
 @pytest.mark.timeout(120)
-def test_the_console_works_without_scripts(seeded: tuple[Console, dict[str, str]], open_page: Callable[..., Page]) -> None:
+def test_the_console_works_without_scripts(
+    seeded: tuple[Console, dict[str, str]], open_page: Callable[..., Page]
+) -> None:
     console, names = seeded
     page = open_page(java_script_enabled=False)
     sign_in(page, console)
@@ -126,5 +130,3 @@ def test_a_theme_that_was_chosen_stays(seeded: tuple[Console, dict[str, str]], o
     expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
     page.goto(console.address + "/models/")
     expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
-
-

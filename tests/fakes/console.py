@@ -103,7 +103,12 @@ class Console:
         assert self.process
         watcher = psutil.Process(self.process.pid)
         parts = [watcher, *watcher.children()]
-        parts += [grandchild for child in watcher.children() if "granian" in " ".join(child.cmdline()) for grandchild in child.children()]
+        parts += [
+            grandchild
+            for child in watcher.children()
+            if "granian" in " ".join(child.cmdline())
+            for grandchild in child.children()
+        ]
         for process in parts:
             process.kill()
         self.process.wait(10)
@@ -124,7 +129,7 @@ class Console:
         """Run a management command on the console's data folder."""
         done = subprocess.run(
             [sys.executable, str(ROOT / "manage.py"), *arguments],
-            cwd=ROOT, env=self.environment, input=input, capture_output=True, text=True, timeout=300,
+            cwd=ROOT, env=self.environment, input=input, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

@@ -28,7 +28,8 @@ def made(count: int) -> bytes:
 
 
 def entry(number: int) -> dict[str, object]:
-    name = f"made-{number}-{'instruct' if number % 3 else 'a-name-that-is-about-as-long-as-the-longest-real-one-imatrix-max'}"
+    longest = "a-name-that-is-about-as-long-as-the-longest-real-one-imatrix-max"
+    name = f"made-{number}-{'instruct' if number % 3 else longest}"
     file = f"{name}.Q4_K_M.gguf"
     found: dict[str, object] = {
         "name": name,
@@ -36,7 +37,9 @@ def entry(number: int) -> dict[str, object]:
         "urls": [f"https://huggingface.co/made/{name}"],
         "description": f"# Made model {number}\n\n" + "It answers questions about many things and none. " * 20,
         "license": ("apache-2.0", "mit", "gemma", "llama3.1")[number % 4],
-        "tags": None if number % 400 == 0 else ["llm", "gguf", ("chat", "vision", "tts")[number % 3], f"{number % 50}b"],
+        "tags": None
+        if number % 400 == 0
+        else ["llm", "gguf", ("chat", "vision", "tts")[number % 3], f"{number % 50}b"],
         "overrides": {"backend": "llama-cpp", "known_usecases": ["chat"], "parameters": {"model": file}},
         "files": [{"filename": file, "sha256": f"{number:064x}", "uri": f"huggingface://made/{name}/{file}"}],
     }

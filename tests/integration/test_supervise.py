@@ -34,7 +34,12 @@ while True:
 
 
 def child(note: Path, name: str, *words: str, **options: object) -> dict[str, object]:
-    return {"name": name, "command": [sys.executable, "-c", CHILD, str(note), name, *words], "stop_seconds": 1.0, **options}
+    return {
+        "name": name,
+        "command": [sys.executable, "-c", CHILD, str(note), name, *words],
+        "stop_seconds": 1.0,
+        **options,
+    }
 
 
 def watch(*children: dict[str, object]) -> subprocess.Popen[bytes]:

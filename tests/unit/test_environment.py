@@ -13,7 +13,9 @@ def test_the_first_name_that_is_set_wins(monkeypatch: pytest.MonkeyPatch) -> Non
     assert env.text("NEW_NAME", "OLD_NAME") == "new"
 
 
-@pytest.mark.parametrize(("value", "expected"), [("true", True), ("1", True), ("No", False), ("off", False), ("", True)])
+@pytest.mark.parametrize(
+    ("value", "expected"), [("true", True), ("1", True), ("No", False), ("off", False), ("", True)]
+)
 def test_flags_take_the_usual_words(monkeypatch: pytest.MonkeyPatch, value: str, expected: bool) -> None:
     monkeypatch.setenv("FLAG", value)
     assert env.flag("FLAG", default=True) is expected

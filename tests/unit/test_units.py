@@ -13,7 +13,16 @@ def test_bytes_are_binary_with_one_decimal(count, text) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(None, "–"), (0, "0 s"), (45.4, "45 s"), (61, "1 min 1 s"), (3600, "1 h"), (11520, "3 h 12 min"), (90061, "1 d 1 h"), (-3, "0 s")],
+    [
+        (None, "–"),
+        (0, "0 s"),
+        (45.4, "45 s"),
+        (61, "1 min 1 s"),
+        (3600, "1 h"),
+        (11520, "3 h 12 min"),
+        (90061, "1 d 1 h"),
+        (-3, "0 s"),
+    ],
 )
 def test_durations_have_two_units_at_most(seconds, text) -> None:
     assert units.duration_text(seconds) == text

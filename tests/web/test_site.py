@@ -85,7 +85,9 @@ def test_an_unknown_method_does_not_make_a_new_series() -> None:
 def test_metrics_are_for_named_networks_and_superusers(as_administrator: Client, as_viewer: Client) -> None:
     assert Client(REMOTE_ADDR="127.0.0.1").get("/metrics").status_code == 200
     assert Client(REMOTE_ADDR="203.0.113.5").get("/metrics").status_code == 403
-    assert Client(REMOTE_ADDR="127.0.0.1").get("/metrics", headers={"X-Forwarded-For": "203.0.113.5"}).status_code == 403
+    assert (
+        Client(REMOTE_ADDR="127.0.0.1").get("/metrics", headers={"X-Forwarded-For": "203.0.113.5"}).status_code == 403
+    )
     assert as_viewer.get("/metrics", REMOTE_ADDR="203.0.113.5").status_code == 403
     body = as_administrator.get("/metrics", REMOTE_ADDR="203.0.113.5").content.decode()
     assert "api_call_bucket" in body

@@ -1,7 +1,8 @@
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-from localai_admin.urls import handler403, urlpatterns as real
+from localai_admin.urls import handler403
+from localai_admin.urls import urlpatterns as real
 
 
 def forgotten(request: HttpRequest) -> HttpResponse:

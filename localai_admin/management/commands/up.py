@@ -131,7 +131,8 @@ def children(keep_backends: bool) -> list[Child]:
     agent = [*manage, "run_agent", *(["--keep-backends"] if keep_backends else [])]
     return [
         Child("web", web_command()),
-        Child("worker", [*manage, "run_huey", "-f", "-g", "TERM", "-t", "5", "--quiet"]),
+        # Checked by `up` already; a check would load every page into the worker.
+        Child("worker", [*manage, "run_huey", "-f", "-g", "TERM", "-t", "5", "--quiet", "--skip-checks"]),
         # An agent whose watcher was killed lets its backends live; the next one adopts them.
         Child("agent", agent, stop_seconds=settings.BACKEND_STOP_SECONDS + 20.0, orphan_signal=signal.SIGHUP),
     ]
@@ -150,6 +151,8 @@ def greeting() -> str:
     address = f"http://{settings.ADDRESS}/"
     lines = [f"LocalAI Admin is at {address}"]
     if not invitations.somebody_is_here():
-        lines.append(f"Make the first administrator (works once, for a day): {address}welcome/{invitations.make_token()}/")
+        lines.append(
+            f"Make the first administrator (works once, for a day): {address}welcome/{invitations.make_token()}/"
+        )
     lines.append("Ctrl-C stops it.")
     return "\n".join(lines)
