@@ -5,9 +5,9 @@ in PROMETHEUS_MULTIPROC_DIR every two seconds and when it ends, and /metrics add
 right with any number of web workers and loses nothing when one of them is killed.
 """
 
-import atexit
 import os
 import threading
+from multiprocessing.util import Finalize
 from pathlib import Path
 
 from django.conf import settings
@@ -33,7 +33,7 @@ class Pipeline:
     def __init__(self, folder: Path | None) -> None:
         self.registry = CollectorRegistry() if folder else REGISTRY
         self.reader = PrometheusMetricReader(disable_target_info=True, registry=self.registry)
-        self.provider = MeterProvider(metric_readers=[self.reader])
+        self.provider = MeterProvider(metric_readers=[self.reader], shutdown_on_exit=False)
         self.api_call: Histogram = self.provider.get_meter(METER_NAME).create_histogram(
             "api_call",
             unit="",
@@ -42,6 +42,7 @@ class Pipeline:
         )
         self.pid = os.getpid()
         self._file = folder / exposition.file_name(self.pid) if folder else None
+        self._collecting = threading.Lock()
         self._done = threading.Event()
         if self._file:
             threading.Thread(target=self._keep_dumping, name="metrics-dump", daemon=True).start()
@@ -50,16 +51,22 @@ class Pipeline:
         while not self._done.wait(DUMP_SECONDS):
             self.dump()
 
+    def text(self) -> bytes:
+        """What this process measured. One at a time: the reader hands what it collects to whoever asks first."""
+        with self._collecting:
+            return generate_latest(self.registry)
+
     def dump(self) -> None:
+        """Write the file for the others, if there are any."""
         if self._file:
-            exposition.write(self._file, generate_latest(self.registry))
+            with self._collecting:
+                exposition.write(self._file, generate_latest(self.registry))
 
     def shutdown(self) -> None:
         """Flush what was measured and end the pipeline. Safe to call twice."""
         if self._done.is_set():
             return
         self._done.set()
-        self.provider.force_flush()
         self.dump()
         self.provider.shutdown()
 
@@ -82,7 +89,8 @@ def pipeline() -> Pipeline:
     with _lock:
         if _pipeline is None or _pipeline.pid != os.getpid():
             _pipeline = Pipeline(_folder())
-            atexit.register(_pipeline.shutdown)
+            # Runs at the end of a plain process and of a forked web worker, which never comes to atexit's handlers.
+            Finalize(None, _pipeline.shutdown, exitpriority=10)
         return _pipeline
 
 
@@ -107,8 +115,7 @@ def scrape() -> bytes:
     """Everything measured by every process, in Prometheus' text format."""
     folder = _folder()
     if folder is None:
-        pipeline()
-        return generate_latest(REGISTRY)
+        return pipeline().text()
     pipeline().dump()
     shared = CollectorRegistry()
     MultiProcessCollector(shared, path=str(folder))  # type: ignore[no-untyped-call]

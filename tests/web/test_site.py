@@ -1,6 +1,7 @@
 """Headers, errors, health and metrics of the whole site."""
 
 import re
+from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -98,3 +99,13 @@ def test_metrics_are_for_named_networks_and_superusers(as_administrator: Client,
 def test_metrics_can_be_switched_off(settings) -> None:
     settings.METRICS_ENABLED = False
     assert Client().get("/metrics").status_code == 404
+
+
+def test_shutting_down_writes_what_was_measured_last(tmp_path: Path) -> None:
+    pipeline = telemetry.Pipeline(tmp_path)
+    pipeline.api_call.record(0.2, {"method": "GET", "path": "/last/", "status": "2xx"})
+    pipeline.shutdown()
+    pipeline.shutdown()
+    [written] = tmp_path.glob("otel_*.prom")
+    assert written.read_text().count("api_call_count{") == 1
+    assert 'path="/last/"' in written.read_text()
