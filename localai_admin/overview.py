@@ -109,7 +109,7 @@ def problems(instances: list[Instance], host: usage.Host | None) -> Iterator[Pro
     if host is None or host.age_seconds > usage.AGENT_SILENT_SECONDS:
         yield Problem(
             "The agent is silent",
-            "No figures have come from it for a while, so loads and shutdowns wait. Is `localai-admin up` (or run_agent) "
+            "No figures have come from it for a while, so loads and shutdowns wait. Is `localai-admin up` (run_agent) "
             "running? Its log says why it stopped.",
             reverse("monitor:index"),
         )
