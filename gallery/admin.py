@@ -1,42 +1,29 @@
 """The history of jobs, and the galleries, to read: everything that changes them is done on the console's own pages."""
 
 from django.contrib import admin
-from django.db.models import Model
-from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from gallery.models import Gallery, Job, JobEvent, JobFile
+from localai_admin.lib.net import shown
 from localai_admin.lib.units import bytes_text, duration_text
+from team.readonly import ReadOnly
 
 
-class _ReadOnly:
-    """No adding, changing or deleting, whoever asks."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-
-class EventInline(_ReadOnly, admin.TabularInline):
+class EventInline(ReadOnly, admin.TabularInline):
     model = JobEvent
     fields = ("at", "by", "from_state", "to_state", "why")
     extra = 0
 
 
-class FileInline(_ReadOnly, admin.TabularInline):
+class FileInline(ReadOnly, admin.TabularInline):
     model = JobFile
     fields = ("filename", "uri", "sha256", "size", "done", "status")
     extra = 0
 
 
 @admin.register(Job)
-class JobAdmin(_ReadOnly, admin.ModelAdmin):
+class JobAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ("created_at", "kind", "subject", "state", "by", "size", "took", "error")
     list_display_links = ("created_at", "subject")
     list_filter = ("state", "kind", "by", "created_at")
@@ -46,6 +33,8 @@ class JobAdmin(_ReadOnly, admin.ModelAdmin):
     list_per_page = 50
     show_full_result_count = False
     inlines = (FileInline, EventInline)
+    # Its own page shows it without what may be secret in it.
+    exclude = ("request",)
 
     @admin.display(description="bytes", ordering="bytes_done")
     def size(self, job: Job) -> str:
@@ -59,11 +48,13 @@ class JobAdmin(_ReadOnly, admin.ModelAdmin):
 
 
 @admin.register(Gallery)
-class GalleryAdmin(_ReadOnly, admin.ModelAdmin):
+class GalleryAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ("name", "address", "enabled", "entry_count", "checked_at", "refreshed_at", "error")
     list_filter = ("enabled",)
     search_fields = ("name", "url")
+    exclude = ("url", "mirrors")
+    readonly_fields = ("address",)
 
     @admin.display(description="address", ordering="url")
     def address(self, gallery: Gallery) -> SafeString:
-        return format_html("<code>{}</code>", gallery.url)
+        return format_html("<code>{}</code>", shown(gallery.url))

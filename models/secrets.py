@@ -1,4 +1,4 @@
-"""What a configuration may hold and a page must not show."""
+"""What a configuration or a request may hold and a page must not show."""
 
 import re
 from collections.abc import Mapping
@@ -6,15 +6,35 @@ from typing import Any
 
 HIDDEN = "(not shown)"
 
-_SECRET = re.compile(r"(^|[_-])(token|secret|password|passwd|api[_-]?key|credentials?|authorization)$", re.IGNORECASE)
+_NAMES = r"token|secret|password|passwd|passphrase|api[_-]?key|private[_-]?key|credentials?|authorization|cookie"
+#: `hf_token`, `apiKey` and `accessToken`, not `tokens` nor `token_count`.
+_SECRET = re.compile(rf"(^|[_-])({_NAMES})$", re.IGNORECASE)
+_CAMEL = re.compile(r"[a-z](Token|Secret|Password|Key)$")
+#: An option of a backend: `hf_token:abc`.
+_OPTION = re.compile(r"([A-Za-z0-9_.-]+)([:=])(.+)", re.DOTALL)
+#: A name and a password in an address.
+_USER = re.compile(r"(://)[^/\s\"'@]+@")
 
 
 def masked(data: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a configuration in which the values of keys that name a secret are hidden, at every depth."""
-    return {key: HIDDEN if value and _SECRET.search(str(key)) else _inside(value) for key, value in data.items()}
+    """A copy in which the values of keys that name a secret are hidden, at every depth, and names in addresses too."""
+    return {key: HIDDEN if value and _is_secret(str(key)) else _inside(value) for key, value in data.items()}
 
 
 def _inside(value: Any) -> Any:
     if isinstance(value, Mapping):
         return masked(value)
-    return [_inside(item) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_inside(item) for item in value]
+    return _text(value) if isinstance(value, str) else value
+
+
+def _text(value: str) -> str:
+    option = _OPTION.fullmatch(value)
+    if option and _is_secret(option[1]):
+        return f"{option[1]}{option[2]}{HIDDEN}"
+    return _USER.sub(rf"\1{HIDDEN}@", value)
+
+
+def _is_secret(key: str) -> bool:
+    return bool(_SECRET.search(key) or _CAMEL.search(key))

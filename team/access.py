@@ -9,6 +9,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django_htmx.http import HttpResponseClientRedirect
 
+from localai_admin.lib.htmx import page_of_ours
+
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 PUBLIC = "public"
 SIGNED_IN = "signed in"
@@ -44,8 +46,7 @@ signed_in = requires(SIGNED_IN)
 
 def to_sign_in(request: HttpRequest) -> HttpResponse:
     """Send a person to the sign-in page and back; a fragment's request moves the whole page."""
-    htmx = getattr(request, "htmx", None)
-    if htmx:
-        answer = redirect_to_login(htmx.current_url_abs_path or "/")
+    if getattr(request, "htmx", None):
+        answer = redirect_to_login(page_of_ours(request) or "/")
         return HttpResponseClientRedirect(answer.url)
     return redirect_to_login(request.get_full_path() if request.method == "GET" else "/")

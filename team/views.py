@@ -14,11 +14,19 @@ from team import invitations
 from team.access import public
 from team.forms import FirstAdministratorForm, SignInForm
 
-sign_in = public(
-    LoginView.as_view(
-        template_name="team/sign_in.html", authentication_form=SignInForm, redirect_authenticated_user=True
-    )
-)
+
+class _SignIn(LoginView):
+    template_name = "team/sign_in.html"
+    authentication_form = SignInForm
+    redirect_authenticated_user = True
+
+    def get_redirect_url(self, request: HttpRequest | None = None) -> str:
+        """A page of the console that was asked for; not this one, which would lead in a circle."""
+        wanted: str = super().get_redirect_url()
+        return "" if wanted.partition("?")[0] == self.request.path else wanted
+
+
+sign_in = public(_SignIn.as_view())
 sign_out = public(require_POST(LogoutView.as_view()))
 
 

@@ -11,6 +11,9 @@ _FORBIDDEN_NETWORKS = [
         "168.63.129.16/32",  # a cloud's own agent behind a public address
         "192.0.0.0/24",  # protocol assignments; a cloud keeps its metadata there
         "192.88.99.0/24",  # relays into IPv4
+        "192.31.196.0/24",  # answers for private addresses, and nothing else
+        "2620:4f:8000::/48",
+        "3fff::/20",  # for documentation
         "::/96",  # IPv4 in an old disguise
     )
 ]

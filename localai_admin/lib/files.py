@@ -1,5 +1,6 @@
 """Files that are either there whole or not at all, also after a loss of power."""
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -26,6 +27,35 @@ def write_synced(path: Path, data: bytes, mode: int = 0o644) -> None:
         file.write(data)
         file.flush()
         os.fsync(descriptor)
+
+
+def make_private(path: Path) -> None:
+    """Make an empty file that only its owner can read; from one that is there, take what others may. Raises OSError."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        # By its name: SQLite loses its locks when somebody else closes the file.
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+
+
+def made_once(path: Path, text: str, mode: int = 0o640) -> str:
+    """The text of the file; one that is not there, or empty, gets `text`. Whoever else does so gets the same.
+
+    The name appears with the text in it: somebody killed in the middle leaves no empty file behind for good.
+    """
+    if path.exists() and not path.stat().st_size:
+        path.unlink(missing_ok=True)
+    if not path.exists():
+        new = path.parent / f".new-{secrets.token_hex(8)}"
+        try:
+            write_synced(new, text.encode(), mode)
+            with contextlib.suppress(FileExistsError):
+                os.link(new, path)
+        finally:
+            new.unlink(missing_ok=True)
+        fsync_dir(path.parent)
+    return path.read_text()
 
 
 def fsync_dir(path: Path) -> None:

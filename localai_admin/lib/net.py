@@ -199,6 +199,8 @@ class Client:
 
 def shown(url: str) -> str:
     """A URL as it may stand in a message: without the user, the password and the query, and not too long."""
+    if url.startswith("github:"):
+        return url[:300]
     try:
         parsed = parse_url(url)
         return parsed._replace(auth=None, query=None, fragment=None).url[:300]

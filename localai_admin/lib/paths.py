@@ -8,6 +8,8 @@ MAX_COMPONENT_BYTES = 255
 #: Leaves room for `._gallery_` before it and `.yaml` after it in one component.
 MAX_MODEL_NAME_BYTES = 200
 _NEVER_IN_A_NAME = {"Cc", "Cs", "Zl", "Zp"}
+#: Characters that show nothing, or turn the text around: two names with and without them look the same.
+_INVISIBLE = "Cf"
 
 
 class UnsafePath(ValueError):
@@ -45,10 +47,16 @@ def parts_of(name: str) -> tuple[str, ...]:
     return PurePosixPath(name).parts
 
 
+def is_plain(name: str) -> bool:
+    """Whether a name that was found on a disk can stand in a page and in a URL: it is UTF-8, in one line."""
+    return not any(unicodedata.category(character) in _NEVER_IN_A_NAME for character in name)
+
+
 def is_model_name(name: str) -> bool:
     """Whether a model can be called that: it names one file, with `/` written as `__`, that is not hidden."""
     return not _fault(name) and not (
         name != name.strip()
+        or any(unicodedata.category(character) == _INVISIBLE for character in name)
         or name.startswith((".", "/"))
         or len(name.encode()) > MAX_MODEL_NAME_BYTES
         or any(part in {"", "."} for part in name.split("/"))
@@ -73,7 +81,7 @@ def _fault(name: str) -> str:
     """What is wrong with the text of a relative name; empty when nothing is."""
     if not name or name.endswith("/"):
         return "names no file"
-    if any(unicodedata.category(character) in _NEVER_IN_A_NAME for character in name):
+    if not is_plain(name):
         return "has a control character in it"
     if len(name) > MAX_NAME:
         return f"is longer than {MAX_NAME} characters"

@@ -1,15 +1,21 @@
 """A gallery's index is read as people have written it, and taken from the first source that gives one."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gallery.catalog.entries import entry_from, parse_index, parse_size
 from gallery.catalog.errors import CatalogError, SourceError
+from gallery.catalog.parse_child import REFUSED
+from gallery.catalog.parsing import parse
 from gallery.catalog.recipes import build, parse_recipe
-from gallery.catalog.sources import fetch_index
+from gallery.catalog.sources import Known, fetch_index
 from gallery.catalog.summaries import summary_of
 from gallery.downloads.transport import Downloader
 from gallery.downloads.uris import resolve
@@ -18,6 +24,8 @@ from tests.fakes.http_server import Server, running
 from tests.fakes.real_gallery import real_index
 
 INDEX = (Path(__file__).parent.parent / "fixtures/gallery/index.yaml").read_bytes()
+ROOT = Path(__file__).parent.parent.parent
+DIGEST = sha256(INDEX).hexdigest()
 
 
 @pytest.fixture
@@ -143,10 +151,57 @@ def test_the_real_index_is_read_whole() -> None:
     path = real_index()
     index = parse_index(path.read_bytes() if path else INDEX)
     assert len(index.entries) == (1709 if path else 5)
-    for entry in index.entries:
+    for entry in index.entries if path else ():
         name = entry.url.rpartition("/")[2].partition("@")[0]
-        recipe = path.parent / name if path and name else None
+        recipe = path.parent / name if name else None
         build(entry, parse_recipe(recipe.read_bytes()) if recipe else None, name=entry.name)
+
+
+# --- In a process of its own ---------------------------------------------------------------------------------------
+
+
+def test_entries_come_back_from_the_other_process_as_they_were() -> None:
+    parsed = parse(INDEX, lambda: None)
+    assert [entry for batch in parsed.batches(2) for entry in batch] == list(parse_index(INDEX).entries)
+    assert sum(len(batch) for batch in parsed.batches(100)) == 5, "from the beginning at each call"
+
+
+def test_what_was_left_out_is_counted_and_told() -> None:
+    count, reasons = parse(INDEX, lambda: None).left_out
+    assert count == len(reasons) == 5
+    assert reasons[0].startswith("Entry 6: ") and "made-1b-q4" in reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(b"[]", "no entry"), (b"a: map", "list"), (b"- {name: \xff}", "UTF-8"), (b"<html>", "web page")],
+)
+def test_a_text_that_is_no_index_is_refused_in_a_sentence(data: bytes, words: str) -> None:
+    with pytest.raises(CatalogError, match=words):
+        parse(data, lambda: None)
+
+
+def test_a_small_text_that_becomes_large_in_memory_is_refused_by_the_other_process() -> None:
+    limited = "import resource as r, sys; r.setrlimit(r.RLIMIT_AS, (200 << 20, 200 << 20)); "
+    program = limited + "from gallery.catalog.parse_child import main; sys.exit(main())"
+    data = b"- {name: a, x: [" + b"{}," * 300_000 + b"]}"
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, input=data, capture_output=True, timeout=60, cwd=ROOT, check=False)
+    assert (ended.returncode, ended.stdout) == (REFUSED, b"")
+    assert b"MiB of memory" in ended.stderr
+
+
+def test_who_does_not_wait_any_more_ends_the_other_process() -> None:
+    class GivenUp(Exception):
+        pass
+
+    def give_up() -> None:
+        raise GivenUp
+
+    before = set(psutil.Process().children())
+    with pytest.raises(GivenUp):
+        parse(b"- {name: a, x: [" + b"{}," * 500_000 + b"]}", give_up)
+    assert set(psutil.Process().children()) <= before
 
 
 # --- Sources --------------------------------------------------------------------------------------------------------
@@ -155,15 +210,27 @@ def test_the_real_index_is_read_whole() -> None:
 def test_the_address_itself_is_asked_first(server: Server) -> None:
     url = server.gives("/index.yaml", INDEX, etag='"a"')
     found = fetch_index(url, [server.gives("/mirror", INDEX)], fetcher=fetcher().fetch)
-    assert (found.url, found.etag, found.body) == (url, '"a"', INDEX)
-    assert found.index is not None and len(found.index.entries) == 5
+    assert (found.url, found.known) == (url, Known('"a"', digest=DIGEST))
+    assert found.index is not None and [len(batch) for batch in found.index.batches(3)] == [3, 2]
     assert server.asked("/mirror") == []
 
 
 def test_an_index_that_is_the_same_is_not_read_again(server: Server) -> None:
     url = server.gives("/index.yaml", INDEX, etag='"a"')
-    found = fetch_index(url, [], etag='"a"', fetcher=fetcher().fetch)
-    assert (found.body, found.index, found.etag) == (None, None, '"a"')
+    found = fetch_index(url, [], known=Known('"a"', digest="d"), fetcher=fetcher().fetch)
+    assert (found.index, found.known) == (None, Known('"a"', digest="d"))
+
+
+def test_the_same_bytes_are_not_read_again_whatever_the_server_calls_them(server: Server) -> None:
+    broken = b"- [this, is: no index"
+    url = server.gives("/index.yaml", broken, etag="")
+    found = fetch_index(url, [], known=Known(digest=sha256(broken).hexdigest()), fetcher=fetcher().fetch)
+    assert found.index is None
+
+
+def test_a_tag_without_the_copy_it_is_of_is_not_asked_with(server: Server) -> None:
+    url = server.gives("/index.yaml", INDEX, etag='"a"')
+    assert fetch_index(url, [], known=Known('"a"'), fetcher=fetcher().fetch).index is not None
 
 
 @pytest.mark.parametrize(
@@ -182,10 +249,9 @@ def test_an_index_that_is_the_same_is_not_read_again(server: Server) -> None:
 def test_a_mirror_is_asked_when_the_address_gives_no_index(server: Server, how: dict[str, object]) -> None:
     url = server.gives("/index.yaml", **{"body": INDEX, **how})
     mirror = server.gives("/mirror", INDEX, etag='"m"')
-    found = fetch_index(url, [mirror], etag='"m"', last_modified="x", fetcher=fetcher().fetch)
-    assert (found.url, found.body) == (mirror, INDEX)
+    found = fetch_index(url, [mirror], known=Known('"m"', "x", "d"), fetcher=fetcher().fetch)
     # The tag of one server is never shown to another.
-    assert found.etag == ""
+    assert (found.url, found.known) == (mirror, Known(digest=DIGEST))
     assert "if-none-match" not in server.asked("/mirror")[0].headers
 
 
@@ -208,7 +274,7 @@ def test_a_source_that_may_come_back_is_worth_another_try(server: Server) -> Non
 def test_a_reference_leads_to_the_file_beside_it(server: Server) -> None:
     server.gives("/g/v2/index.yaml", INDEX)
     found = fetch_index(server.gives("/g/latest.ref", b" v2/index.yaml\n"), [], fetcher=fetcher().fetch)
-    assert found.body == INDEX
+    assert found.known.digest == DIGEST
 
 
 @pytest.mark.parametrize("body", [b"", b"\n", b"../x", b"/etc/passwd", b"https://example.org/x", b"a\nb", b"<html>"])
