@@ -6,7 +6,7 @@ RUN_READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types bench proto lock screenshots clean
+.PHONY: help run test lint types bench soak proto lock screenshots clean
 
 help:  ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ types: $(DEV_READY)  ## Types, strict in the pure modules
 
 bench: $(DEV_READY)  ## Measure speed, memory and page weight; prints a table
 	$(BIN)/python -m tests.bench $(ARGS)
+
+soak: $(DEV_READY)  ## Kill parts of a console at random for a quarter of an hour, and look whether anything is lost
+	$(BIN)/python -m tests.soak $(ARGS)
 
 proto: $(DEV_READY)  ## Make the gRPC stubs anew from the .proto file
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/proto.sh

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from gallery.markdown import is_safe_link
 from gallery.models import Entry
+from localai_admin.lib.plain import list_at, map_at
 from models import configs
 
 _DEPTH = 12
@@ -48,8 +49,8 @@ def facts(entry: Entry) -> EntryFacts:
     data = entry.data if isinstance(entry.data, Mapping) else {}
     files = list(_files(data))
     # What is written in the entry itself counts only when it names no recipe.
-    own = {} if _text(data.get("url")) else _map(data, "config_file")
-    sets = configs.merge(own, _map(data, "overrides"))
+    own = {} if _text(data.get("url")) else map_at(data, "config_file")
+    sets = configs.merge(own, map_at(data, "overrides"))
     context_size = sets.get("context_size")
     return EntryFacts(
         description=_text(data.get("description")),
@@ -123,10 +124,4 @@ def _text(value: object) -> str:
 
 
 def _list(data: Mapping[str, Any], key: str) -> list[Any]:
-    value = data.get(key)
-    return value[:_SHOWN_LIST] if isinstance(value, list) else []
-
-
-def _map(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = data.get(key)
-    return value if isinstance(value, Mapping) else {}
+    return list_at(data, key)[:_SHOWN_LIST]

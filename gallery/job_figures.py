@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gallery.models import Job, JobFile
-from gallery.states import State
+from gallery.states import Kind, State
 
 #: Silence shorter than this is no news. Seconds.
 QUIET_SECONDS = 5.0
 #: What is said of a file that needs nothing more.
-WHOLE = frozenset({"verified", "already here"})
+WHOLE = frozenset({"verified", "already here", "deleted"})
 #: An unfinished bar stops here: it is full when every digest matched and the files are in place.
 _NEARLY = 0.99
 
@@ -52,20 +52,41 @@ def figures(job: Job, now: datetime) -> Figures:
 
 @dataclass(frozen=True)
 class FileFigures:
-    """A file's own bar. `value` is None while its size is unknown."""
+    """A file's own bar. `value` is None while its size is unknown; `status` is a word for a person."""
 
     file: JobFile
+    name: str
+    status: str
+    without_digest: bool
     whole: bool
     value: int | None
     tone: str
     shows_bar: bool
 
 
-def file_figures(job: Job, file: JobFile) -> FileFigures:
+def common_folder(names: list[str]) -> str:
+    """The folder that all of several files lie in, with its slash; empty when there is none."""
+    folders = {name.rpartition("/")[0] for name in names}
+    return f"{folders.pop()}/" if len(names) > 1 and len(folders) == 1 and "" not in folders else ""
+
+
+def file_figures(job: Job, file: JobFile, folder: str = "") -> FileFigures:
+    """`folder` is said once for all files, and left out of the name."""
     whole = file.status in WHOLE
     tone = "ready" if whole or job.state == State.DONE else _tone(job)
     value = None if file.size is None else min(file.done, file.size)
-    return FileFigures(file, whole, value, tone, shows_bar=bool(file.size) or (job.is_working and file.done > 0))
+    without_digest = job.kind == Kind.INSTALL and not file.sha256
+    return FileFigures(
+        file=file,
+        name=file.filename.removeprefix(folder),
+        # Nobody has verified what there was no digest for.
+        status="whole" if without_digest and file.status == "verified" else file.status,
+        without_digest=without_digest,
+        whole=whole,
+        value=value,
+        tone=tone,
+        shows_bar=bool(file.size) or (job.is_working and file.done > 0),
+    )
 
 
 def already_here(files: list[JobFile]) -> int:

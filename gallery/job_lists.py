@@ -11,6 +11,7 @@ from django.http import QueryDict
 
 from gallery.models import Job, JobEvent
 from gallery.states import ACTIVE, ENDED, Kind, State
+from localai_admin.lib.parameters import page_number, words
 
 PROGRESS, ATTENTION, RECORD = "progress", "attention", "record"
 TABS = (PROGRESS, ATTENTION, RECORD)
@@ -37,15 +38,14 @@ class Asked:
 
     @classmethod
     def read(cls, params: QueryDict) -> Self:
-        tab, page = params.get("tab", ""), params.get("page", "")
-        state, kind = params.get("state", ""), params.get("kind", "")
+        tab, state, kind = (params.get(key, "") for key in ("tab", "state", "kind"))
         return cls(
             tab=tab if tab in TABS else PROGRESS,
-            q=params.get("q", "").replace("\x00", "")[:100].strip(),
+            q=words(params.get("q", ""), 100),
             state=state if state in set(ENDED) else "",
             kind=kind if kind in set(Kind) else "",
-            by=params.get("by", "").replace("\x00", "")[:150],
-            page=min(max(int(page), 1), MAX_PAGE) if page.isascii() and page.isdigit() and len(page) < 9 else 1,
+            by=words(params.get("by", ""), 150),
+            page=page_number(params.get("page", ""), MAX_PAGE),
         )
 
     @property

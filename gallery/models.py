@@ -14,13 +14,13 @@ from gallery.states import (
     CANCELLABLE,
     ENDED,
     RETRYABLE,
-    WAITING,
     WORKING,
     Kind,
     State,
     Wanted,
     can_move,
 )
+from team.people import name_of
 
 #: A working job whose heartbeat is older than this has lost its worker.
 HEARTBEAT_LOST = timedelta(seconds=30)
@@ -131,9 +131,6 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Working, but nobody has kept the heartbeat: the worker died."""
         return self.working().filter(heartbeat_at__lt=now - HEARTBEAT_LOST)
 
-    def for_subject(self, subject: str) -> Self:
-        return self.filter(subject=subject)
-
 
 class Job(models.Model):
     """One piece of long work. What is wanted (`wanted`) and what is happening (`state`) are two fields."""
@@ -209,8 +206,12 @@ class Job(models.Model):
         return self.state in WORKING
 
     @property
-    def is_waiting(self) -> bool:
-        return self.state in WAITING
+    def is_downloading(self) -> bool:
+        return self.state == State.DOWNLOADING
+
+    @property
+    def is_retrying(self) -> bool:
+        return self.state == State.RETRYING
 
     @property
     def has_failed(self) -> bool:
@@ -253,9 +254,8 @@ class Job(models.Model):
         with transaction.atomic():
             changed = Job.objects.filter(pk=self.pk, state__in=CANCELLABLE).update(wanted=wanted, changed_at=now)
             if changed:
-                person = by.get_username() if by else ""
                 JobEvent.objects.create(
-                    job=self, at=now, by=person, from_state=self.state, to_state=self.state, why=why
+                    job=self, at=now, by=name_of(by), from_state=self.state, to_state=self.state, why=why
                 )
         self.refresh_from_db()
         return bool(changed)

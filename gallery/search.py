@@ -12,6 +12,7 @@ from django.http import QueryDict
 
 from gallery.models import Entry, EntryQuerySet, Gallery, Job
 from gallery.states import ACTIVE, Kind
+from localai_admin.lib.parameters import page_number, words
 
 PAGE_SIZE = 24
 MAX_WORDS = 8
@@ -49,15 +50,16 @@ class Wish:
     @classmethod
     def read(cls, params: QueryDict) -> Self:
         """The wish of a URL. What makes no sense in it counts as not said."""
-        text = {key: _text(params.get(key, "")) for key in ("q", "usecase", "backend", "gallery", "license")}
-        tags = dict.fromkeys(filter(None, (_text(tag).lower() for tag in params.getlist("tag"))))
-        installed, sort, page = params.get("installed", ""), params.get("sort", ""), params.get("page", "")
+        plain = ("q", "usecase", "backend", "gallery", "license")
+        text = {key: words(params.get(key, ""), MAX_LENGTH) for key in plain}
+        tags = dict.fromkeys(filter(None, (words(tag, MAX_LENGTH).lower() for tag in params.getlist("tag"))))
+        installed, sort = params.get("installed", ""), params.get("sort", "")
         return cls(
             **text,
             tags=tuple(tags)[:MAX_TAGS],
             installed=installed if installed in ("yes", "no") else "",
             sort=sort if sort in SORTS else "",
-            page=min(max(int(page), 1), MAX_PAGE) if page.isascii() and page.isdigit() and len(page) < 9 else 1,
+            page=page_number(params.get("page", ""), MAX_PAGE),
         )
 
     @property
@@ -90,10 +92,6 @@ class Wish:
     def query_string(self) -> str:
         """`?a=b`, or `?` alone: a link with it goes to the same page with nothing chosen."""
         return "?" + urlencode(self.parameters())
-
-
-def _text(value: str) -> str:
-    return value.replace("\x00", "")[:MAX_LENGTH].strip()
 
 
 def worded(wish: Wish) -> Q:

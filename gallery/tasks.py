@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from threading import Event, Lock
 from typing import Any
 from uuid import UUID
@@ -16,7 +17,6 @@ from huey.signals import SIGNAL_INTERRUPTED
 from gallery.models import Job
 from gallery.services import deletions, installs, jobs, leftovers, queue, refresh, running, starter
 from gallery.states import Kind
-from localai_admin.lib import memory
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def work(job_id: UUID) -> None:
     job = Job.objects.filter(pk=job_id).first()
     if job is None or not jobs.is_its_turn(job, LONG_AT_ONCE):
         return
-    delay = running.run(job_id, WORK[job.kind], HUEY.stopping)
+    delay = running.run(job_id, WORK[job.kind], HUEY.stopping, partial(jobs.is_its_turn, at_once=LONG_AT_ONCE))
     if delay is not None:
         queue.wake(job_id, delay)
     if job.kind in jobs.LONG:
@@ -63,8 +63,7 @@ def refresh_galleries() -> None:
     """Asked every minute which galleries are due; most minutes none is. A slow one keeps the next minute's out."""
     if _refreshing.acquire(blocking=False):
         try:
-            if refresh.refresh_due(timezone.now(), settings.GALLERY_REFRESH_MINUTES, HUEY.stopping):
-                memory.give_back()
+            refresh.refresh_due(timezone.now(), settings.GALLERY_REFRESH_MINUTES, HUEY.stopping)
         finally:
             _refreshing.release()
 

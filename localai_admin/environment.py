@@ -7,6 +7,8 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
+_LIST = 'Write a list such as [{"name": "mine", "url": "https://example.org/index.yaml"}], or unset it.'
+
 
 def text(*names: str, default: str = "") -> str:
     """The first of the names that is set and not empty."""
@@ -57,8 +59,8 @@ def json_list(*names: str, default: list[Any]) -> list[Any]:
         return default
     try:
         parsed = json.loads(value)
-    except json.JSONDecodeError as error:
-        raise ImproperlyConfigured(f"{names[0]} is not JSON: {error}.") from None
+    except (ValueError, RecursionError) as error:
+        raise ImproperlyConfigured(f"{names[0]} is not JSON: {str(error)[:200]}. {_LIST}") from None
     if not isinstance(parsed, list):
-        raise ImproperlyConfigured(f"{names[0]} must be a JSON list, such as [{{...}}].")
+        raise ImproperlyConfigured(f"{names[0]} must be a JSON list. {_LIST}")
     return parsed

@@ -3,6 +3,7 @@
 import logging
 import secrets
 
+from django.core.exceptions import DisallowedHost, RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -24,6 +25,15 @@ def _page(request: HttpRequest, status: int, title: str, sentence: str) -> HttpR
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if isinstance(exception, RequestDataTooBig):
+        return too_large(request)
+    if isinstance(exception, DisallowedHost):
+        return _page(
+            request,
+            400,
+            "The console is not known by this name",
+            "Call it by one of its names, or have this one added to LOCALAI_ADMIN_HOSTS.",
+        )
     return _page(request, 400, "That request made no sense", "Go back, reload the page and try again.")
 
 
@@ -58,3 +68,19 @@ def broken(request: HttpRequest) -> HttpResponse:
         "The console made a mistake",
         "Nothing you started is lost. Try again; the log has the details under the id below.",
     )
+
+
+def too_large(request: HttpRequest) -> HttpResponse:
+    return _page(request, 413, "That was too much at once", "Send less: nothing here takes more than two megabytes.")
+
+
+def too_slow(request: HttpRequest) -> HttpResponse:
+    return _page(
+        request, 408, "What you sent did not arrive in time", "Nothing was done. Check the line and try again."
+    )
+
+
+def busy(request: HttpRequest) -> HttpResponse:
+    response = _page(request, 429, "Too many at once", "Nothing was done. Wait a few seconds and try again.")
+    response.headers["Retry-After"] = "3"
+    return response

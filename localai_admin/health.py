@@ -13,6 +13,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from localai_admin import telemetry
 from team.access import public
 
+_SET_BY_PROXIES = ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Real-IP", "Forwarded", "Via")
+
 
 @public
 @require_safe
@@ -49,7 +51,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 def _comes_from_allowed_network(request: HttpRequest) -> bool:
     # Behind a proxy every call comes from the proxy: only the name it passes on would tell, and that can be forged.
-    if "X-Forwarded-For" in request.headers or "Forwarded" in request.headers:
+    if any(name in request.headers for name in _SET_BY_PROXIES):
         return False
     try:
         address = ipaddress.ip_address(request.META.get("REMOTE_ADDR", ""))

@@ -38,6 +38,10 @@ def security_headers(get_response: GetResponse) -> GetResponse:
         response = get_response(request)
         response.headers.setdefault("Content-Security-Policy", policy)
         response.headers.setdefault("Permissions-Policy", "camera=(), microphone=(), geolocation=(), payment=()")
+        response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+        response.headers.setdefault("X-Frame-Options", "DENY")
+        # Static files say for how long they may be kept; a page is for one person, now.
+        response.headers.setdefault("Cache-Control", "no-store, private")
         return response
 
     return middleware

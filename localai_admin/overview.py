@@ -11,10 +11,12 @@ from django.db.models import F, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.text import capfirst
 from django.views.decorators.http import require_GET, require_POST
 
 from gallery import states as job_states
 from gallery.models import Entry, Gallery, Job, JobEvent
+from gallery.services import refresh
 from gallery.services import starter as starter_service
 from gallery.states import Kind
 from localai_admin import context
@@ -28,19 +30,27 @@ from team.access import requires
 
 #: Below this share of the file system free, the disk is a problem.
 LOW_DISK = 0.05
-EVENTS_SHOWN = 10
+EVENTS_SHOWN = 8
+#: More than these are counted, not listed: the page answers one question, its own pages answer the others.
+PROBLEMS_SHOWN, BACKENDS_SHOWN, JOBS_SHOWN = 5, 8, 4
 #: An event that is a person's wish: it changes no state, or begins a job.
 ASKED = Q(from_state=F("to_state")) | Q(from_state="")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something a person should look at: what, why, and the page where it is mended."""
+    """Something a person should look at: what, why, the page that tells more, and what can be done at once.
 
+    `act` is what is posted to `act_url`, for those who hold `permission`.
+    """
+
+    state: str
     what: str
     why: str
     url: str
-    label: str = "Look"
+    act: str = ""
+    act_url: str = ""
+    permission: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,19 +68,26 @@ class Happening:
 @requires("models.view_instance")
 @require_GET
 def index(request: HttpRequest) -> HttpResponse:
-    rows = inventory.inventory()
+    model_count = len(inventory.config_folder().all())
     instances = list(Instance.objects.on_this_node().in_use())
     host = usage.host()
+    found = list(problems(instances, host))
     page = {
         "section": "Overview",
-        "problems": list(problems(instances, host)),
+        "problems": [(problem, request.user.has_perm(problem.permission)) for problem in found[:PROBLEMS_SHOWN]],
+        "problem_count": len(found),
+        "more_problems": len(found[PROBLEMS_SHOWN:]),
         "host": host,
-        "instances": usage.with_usage(instances),
-        "model_count": len(rows),
-        "steps": first_steps(request.user, bool(rows)),
+        "backends": backends(instances, host),
+        "backend_count": len(instances),
+        "ready_count": sum(instance.is_ready for instance in instances),
+        "more_backends": len(instances[BACKENDS_SHOWN:]),
+        "model_count": model_count,
+        "under_way": context.running(JOBS_SHOWN)["running_jobs"],
+        "steps": first_steps(request.user, bool(model_count or inventory.names())),
         "happenings": happenings(),
         "starter": starter_service.what_is_fetched(),
-        "starter_job": Job.objects.filter(kind=Kind.STARTER).first(),
+        "starter_job": Job.objects.filter(kind=Kind.STARTER, subject=starter_service.NAME).first(),
         "live_seconds": 2 if any(instance.is_moving for instance in instances) else 5,
     }
     return render_partial(request, "overview/index.html", page, partial="live")
@@ -96,21 +113,42 @@ def starter(request: HttpRequest) -> HttpResponse:
 
 
 def problems(instances: list[Instance], host: usage.Host | None) -> Iterator[Problem]:
+    """The gravest first: without an agent nothing else can be mended."""
+    yield from agent_problem(host)
+    yield from disk_problem(host)
     for instance in instances:
         if instance.state in TROUBLED:
-            yield Problem(f"{instance.name}: {instance.get_state_display()}", instance.reason, _model_url(instance))
-    for job in Job.objects.needs_attention()[:5]:
-        yield Problem(f"{job} failed", f"{job.error} {job.action}".strip(), job.get_absolute_url())
+            yield instance_problem(instance)
+    for job in Job.objects.needs_attention()[:PROBLEMS_SHOWN]:
+        yield Problem(
+            job.state, str(job), f"{job.error} {job.action}".strip(), job.get_absolute_url(),
+            "Retry", reverse("gallery:retry", args=[job.pk]), "gallery.control_job",
+        )  # fmt: skip
     for gallery in Gallery.objects.filter(enabled=True).exclude(error=""):
-        yield Problem(f"Gallery {gallery.name} could not be refreshed", gallery.error, reverse("gallery:index"))
+        yield Problem(
+            "attention", f"Gallery {gallery.name} could not be refreshed", gallery.error, reverse("gallery:index"),
+            "Refresh", reverse("gallery:refresh"), "gallery.refresh_gallery",
+        )  # fmt: skip
+    for sentence in refresh.setting_problems():
+        yield Problem("attention", "A gallery of the settings is not used", sentence, reverse("gallery:index"))
     for path, sentence in inventory.problems():
-        yield Problem(f"{path.name} is not read", sentence, reverse("models:index"))
-    yield from disk_problem(host)
+        yield Problem("attention", f"{path.name} is not used", sentence, reverse("models:index"))
+
+
+def instance_problem(instance: Instance) -> Problem:
+    """One that gave up can be loaded again; one that is backing off tries by itself."""
+    act = ("Load", reverse("models:load", args=[instance.name]), "models.load_model")
+    gave_up = act if instance.state == State.FAILED else ()
+    return Problem(instance.state, instance.name, capfirst(instance.reason), _model_url(instance), *gave_up)
+
+
+def agent_problem(host: usage.Host | None) -> Iterator[Problem]:
     if host is None or host.age_seconds > usage.AGENT_SILENT_SECONDS:
         yield Problem(
+            "attention",
             "The agent is silent",
-            "No figures have come from it for a while, so loads and shutdowns wait. Is `localai-admin up` (run_agent) "
-            "running? Its log says why it stopped.",
+            "No figures have come from it for a while, so loads and shutdowns wait. See whether localai-admin up (or "
+            "run_agent) runs; its log says why it stopped.",
             reverse("monitor:index"),
         )
 
@@ -119,10 +157,18 @@ def disk_problem(host: usage.Host | None) -> Iterator[Problem]:
     if host and host.disk_free < max(settings.DISK_RESERVE, host.disk_total * LOW_DISK):
         left = units.bytes_text(host.disk_free)
         yield Problem(
+            "attention",
             "The disk for models is nearly full",
             f"{left} of {units.bytes_text(host.disk_total)} are free. Delete models that nobody uses.",
-            reverse("models:index"),
+            reverse("models:index") + "?sort=largest",
         )
+
+
+def backends(instances: list[Instance], host: usage.Host | None) -> list[tuple[usage.InstanceUsage, float | None]]:
+    """The first of them, what runs before what does not, each with its share of the host's memory in percent."""
+    first = sorted(instances, key=lambda instance: (not instance.is_ready, not instance.is_moving, instance.name))
+    used = usage.with_usage(first[:BACKENDS_SHOWN])
+    return [(row, row.share_of(host.latest.memory_total) if host else None) for row in used]
 
 
 @dataclass(frozen=True)
@@ -170,8 +216,8 @@ def happenings() -> list[Happening]:
 
 
 def _word(event: JobEvent | InstanceEvent) -> str:
-    """The state it came to; none for a wish, which changes no state."""
-    return "" if event.from_state in {"", event.to_state} else event.to_state
+    """The state it came to; a wish changes none."""
+    return "asked" if event.from_state in {"", event.to_state} else event.to_state
 
 
 def _model_url(instance: Instance) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from django.core.exceptions import ImproperlyConfigured
 
 from localai_admin import environment as env
-from localai_admin.lib import database
+from localai_admin.lib import database, files
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -52,10 +52,12 @@ except ValueError:
         f"LOCALAI_ADMIN_ADDRESS is {ADDRESS!r}; it takes an address and a port, such as 127.0.0.1:8000."
     ) from None
 
-ALLOWED_HOSTS = env.words("LOCALAI_ADMIN_HOSTS") or ["localhost", "127.0.0.1", "[::1]"]
+#: The names people call it by. Those of this machine always work, for whoever looks whether it is well.
+_NAMED_HOSTS = env.words("LOCALAI_ADMIN_HOSTS")
+ALLOWED_HOSTS = [*_NAMED_HOSTS, "localhost", "127.0.0.1", "[::1]"]
 WEB_WORKERS = env.number("LOCALAI_ADMIN_WEB_WORKERS", default=1, low=1, high=64)
 WEB_THREADS = env.number("LOCALAI_ADMIN_WEB_THREADS", default=8, low=2, high=128)
-#: Behind a proxy that ends TLS and sets X-Forwarded-Proto.
+#: Behind a proxy that ends TLS, sets X-Forwarded-Proto, and adds who called it to X-Forwarded-For.
 BEHIND_TLS = env.flag("LOCALAI_ADMIN_BEHIND_TLS")
 
 
@@ -64,17 +66,20 @@ def _secret_key() -> str:
     if key := env.text("LOCALAI_ADMIN_SECRET_KEY"):
         return key
     kept = DATA / "secret_key"
-    if not kept.exists():
-        descriptor = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(48))
-    return kept.read_text()
+    try:
+        key = files.made_once(kept, secrets.token_urlsafe(48), 0o600)
+        files.make_private(kept)
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"The file {kept} cannot be kept: {error.strerror}. Set LOCALAI_ADMIN_DATA to a folder you can write to."
+        ) from None
+    return key
 
 
 SECRET_KEY = _secret_key()
 #: A public address asks for a key and host names of its own; `up` refuses without.
 SECRET_KEY_IS_SET = bool(env.text("LOCALAI_ADMIN_SECRET_KEY"))
-HOSTS_ARE_SET = bool(env.words("LOCALAI_ADMIN_HOSTS"))
+HOSTS_ARE_SET = bool(_NAMED_HOSTS) and "*" not in _NAMED_HOSTS
 DEBUG = env.flag("LOCALAI_ADMIN_DEBUG")
 
 # --- Galleries and downloads ------------------------------------------------------------------------------------------
@@ -136,6 +141,7 @@ MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "localai_admin.middleware.security_headers",
+    "localai_admin.bodies.read_bodies",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.gzip.GZipMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -145,6 +151,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "team.middleware.end_sessions",
     "team.middleware.deny_by_default",
     "axes.middleware.AxesMiddleware",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
@@ -181,11 +188,27 @@ HUEY = {
     "consumer": {"workers": 4, "worker_type": "thread", "initial_delay": 0.05, "backoff": 1.15, "max_delay": 0.2},
 }
 
+try:
+    # Passwords, sessions and what the worker is told: SQLite gives the files beside them the same rights.
+    for _private in (DATA / "db.sqlite3", DATA / "queue.sqlite3"):
+        files.make_private(_private)
+except OSError as error:
+    raise ImproperlyConfigured(
+        f"The file {_private} cannot be kept from other users: {error.strerror}. "
+        "Set LOCALAI_ADMIN_DATA to a folder that belongs to the user who runs the console."
+    ) from None
+
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = 0.25  # hours
-AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_LOCKOUT_TEMPLATE = "errors/429.html"
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"], "ip_address", "username"]
+#: Wrong tries within that time, in the same order: of one name from one address, from an address, of a name.
+SIGN_IN_LIMITS = (10, 50, 100)
+AXES_HANDLER = "team.throttling.SignInHandler"
+AXES_CLIENT_IP_CALLABLE = "team.throttling.client_address"
+AXES_LOCKOUT_CALLABLE = "team.throttling.locked_out"
+# Whoever goes on trying does not make the pause longer for the one whose name it is.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_VERBOSE = False
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -197,7 +220,9 @@ LOGIN_URL = "team:sign_in"
 LOGIN_REDIRECT_URL = "overview"
 LOGOUT_REDIRECT_URL = "team:sign_in"
 
+#: At most so long from sign-in to sign-in, and so long without doing anything. Seconds.
 SESSION_COOKIE_AGE = 14 * 24 * 3600
+SESSION_IDLE_SECONDS = 60 * env.number("LOCALAI_ADMIN_SESSION_IDLE_MINUTES", default=12 * 60, low=5)
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = BEHIND_TLS
@@ -205,7 +230,7 @@ CSRF_COOKIE_SECURE = BEHIND_TLS
 CSRF_COOKIE_HTTPONLY = True
 CSRF_FAILURE_VIEW = "localai_admin.errors.csrf_failure"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else None
-CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS if host != "*"] if BEHIND_TLS else []
+CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in _NAMED_HOSTS if host != "*"] if BEHIND_TLS else []
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if BEHIND_TLS else 0
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
@@ -238,7 +263,13 @@ if LOG_LEVEL not in {"DEBUG", "INFO", "WARNING", "WARN", "ERROR"}:
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname:<7} {name}: {message}", "style": "{"}},
+    "formatters": {
+        "line": {
+            "class": "localai_admin.logs.Line",
+            "format": "{asctime} {levelname:<7} {name}: {message}",
+            "style": "{",
+        }
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": sys.stderr}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {"huey": {"level": "WARNING"}, "django.request": {"level": "ERROR"}, "axes": {"level": "WARNING"}},

@@ -3,7 +3,9 @@ from django.urls import include, path
 
 from localai_admin import health, overview
 
-admin.site.site_url = "/"
+# The way back is in the header, by its own name (templates/admin/base_site.html).
+admin.site.site_url = None
+admin.site.index_title = "People and history"
 
 urlpatterns = [
     path("", overview.index, name="overview"),

@@ -1,5 +1,6 @@
 """Every model configuration in a folder, read once and again only when its file changes."""
 
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -7,7 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from localai_admin.lib.paths import is_plain
 from models.configs import MAX_BYTES, ConfigInvalid, ModelConfig, parse, validate
+
+log = logging.getLogger(__name__)
 
 
 class Problem(NamedTuple):
@@ -54,7 +58,7 @@ class ConfigFolder:
     def __init__(self, path: Path, ignored: frozenset[str] = frozenset()) -> None:
         """`ignored` are names of YAML files in the folder that are something else, such as a gallery's index."""
         self.path = path
-        self._ignored = ignored
+        self.ignored = ignored
         self._files: dict[str, tuple[_Signature, _File]] = {}
         self._snapshot = _Snapshot()
         self._lock = threading.Lock()
@@ -98,7 +102,8 @@ class ConfigFolder:
                 known = self._files.get(name)
                 found[name] = known if known and known[0] == signature else (signature, self._load(self.path / name))
             if not _same(found, self._files):
-                self._snapshot = _combined(file for _, file in found.values())
+                before, self._snapshot = self._snapshot, _combined(file for _, file in found.values())
+                _name_new(self._snapshot.problems, before.problems)
             self._files = found
             return self._snapshot
 
@@ -112,9 +117,14 @@ class ConfigFolder:
             return
 
     def _is_config(self, name: str) -> bool:
-        return name.endswith((".yaml", ".yml")) and not name.startswith(".") and name not in self._ignored
+        return name.endswith((".yaml", ".yml")) and not name.startswith(".") and name not in self.ignored
 
     def _load(self, path: Path) -> _File:
+        if not is_plain(path.name):
+            shown = path.with_name(ascii(path.name)[1:-1])
+            return _File(
+                problems=(Problem(shown, "Its name has a line break or bytes that are not UTF-8; rename it."),)
+            )
         try:
             configs = parse(self._read_inside(path), path)
         except ConfigInvalid as error:
@@ -137,6 +147,13 @@ def _signature(entry: "os.DirEntry[str]") -> _Signature | None:
 
 def _same(new: dict[str, tuple[_Signature, _File]], old: dict[str, tuple[_Signature, _File]]) -> bool:
     return len(new) == len(old) and all(old.get(name) is known for name, known in new.items())
+
+
+def _name_new(problems: list[Problem], before: list[Problem]) -> None:
+    known = set(before)
+    for problem in problems:
+        if problem not in known:
+            log.warning("%s is not used: %s", problem.path.name, problem.sentence)
 
 
 def _sorted_out(configs: list[ModelConfig]) -> _File:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from localai_admin.lib import yaml
+from localai_admin.lib.plain import list_at, map_at
 from models.references import referenced_files
 from models.usecases import usecases
 
@@ -45,7 +46,7 @@ class ModelConfig:
     @property
     def model_file(self) -> str:
         """As written: a file or a folder inside the models folder, or whatever the backend resolves."""
-        return _text(_map(self.data, "parameters"), "model")
+        return _text(map_at(self.data, "parameters"), "model")
 
     @property
     def mmproj(self) -> str:
@@ -93,7 +94,9 @@ def parse(text: str, path: Path) -> list[ModelConfig]:
     try:
         content = yaml.load(text, max_bytes=MAX_BYTES, duplicate_keys="error")
     except yaml.YamlError as error:
-        raise ConfigInvalid(f"{path.name} is not readable YAML: {error}") from error
+        raise ConfigInvalid(
+            f"{path.name} is not readable YAML: {error} Correct the file; it is read again by itself."
+        ) from error
     maps = content if isinstance(content, list) else [content]
     return [_config(data, path, alone=len(maps) == 1) for data in maps]
 
@@ -101,7 +104,7 @@ def parse(text: str, path: Path) -> list[ModelConfig]:
 def _config(data: object, path: Path, *, alone: bool) -> ModelConfig:
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
         raise ConfigInvalid(f"{path.name} must hold a map of settings, such as `name: x`, or a list of such maps.")
-    name = _text(data, "name") or _text(_map(data, "parameters"), "model") or (path.stem if alone else "")
+    name = _text(data, "name") or _text(map_at(data, "parameters"), "model") or (path.stem if alone else "")
     if not name:
         raise ConfigInvalid(f"{path.name} is a list with an entry that has no name; give each entry a `name`.")
     return ModelConfig(name=name, path=path, data=data)
@@ -132,13 +135,13 @@ def validate(data: Mapping[str, Any]) -> None:
 def _check_kinds(data: Mapping[str, Any]) -> None:
     for key in _MAPS:
         if not isinstance(data.get(key), Mapping | None):
-            raise ConfigInvalid(f"{key} is {data[key]!r}; it must be a map of settings.")
+            raise ConfigInvalid(f"{key} is {_shown(data[key])}; it must be a map of settings.")
     for key in _LISTS:
         if not isinstance(data.get(key), list | None):
-            raise ConfigInvalid(f"{key} is {data[key]!r}; it must be a list.")
+            raise ConfigInvalid(f"{key} is {_shown(data[key])}; it must be a list.")
     for key, value in [("name", data.get("name")), ("backend", data.get("backend")), *_paths(data)]:
         if isinstance(value, Mapping | list):
-            raise ConfigInvalid(f"{key} is {value!r}; it must be a text.")
+            raise ConfigInvalid(f"{key} is {_shown(value)}; it must be a text.")
 
 
 def _check_name(data: Mapping[str, Any]) -> None:
@@ -149,11 +152,11 @@ def _check_name(data: Mapping[str, Any]) -> None:
 
 def _paths(data: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
     """Every key that names a file in the models folder, with its value."""
-    yield "parameters.model", _map(data, "parameters").get("model")
+    yield "parameters.model", map_at(data, "parameters").get("model")
     for key in ("mmproj", "draft_model", "lora_adapter"):
         yield key, data.get(key)
-    yield from (("lora_adapters", value) for value in _list(data, "lora_adapters"))
-    for download in _list(data, "download_files"):
+    yield from (("lora_adapters", value) for value in list_at(data, "lora_adapters"))
+    for download in list_at(data, "download_files"):
         yield "download_files.filename", download.get("filename") if isinstance(download, Mapping) else download
 
 
@@ -172,18 +175,20 @@ def _check_alias(data: Mapping[str, Any]) -> None:
         raise ConfigInvalid(f"alias is {alias!r}, its own name; it must be the name of another model.")
     for key, value in [
         ("backend", data.get("backend")),
-        ("parameters.model", _map(data, "parameters").get("model")),
+        ("parameters.model", map_at(data, "parameters").get("model")),
         ("artifacts", data.get("artifacts")),
     ]:
         if value:
-            raise ConfigInvalid(f"{key} is {value!r}, but an alias (of {alias!r}) has none; remove one of the two.")
+            raise ConfigInvalid(
+                f"{key} is {_shown(value)}, but an alias (of {alias!r}) has none; remove one of the two."
+            )
 
 
 def _check_artifacts(data: Mapping[str, Any]) -> None:
     names: set[str] = set()
-    for position, artifact in enumerate(_list(data, "artifacts")):
+    for position, artifact in enumerate(list_at(data, "artifacts")):
         if not isinstance(artifact, Mapping):
-            raise ConfigInvalid(f"artifacts has {artifact!r}; each must be a map with name and source.")
+            raise ConfigInvalid(f"artifacts has {_shown(artifact)}; each must be a map with name and source.")
         name, target = _text(artifact, "name"), _text(artifact, "target")
         if name in names:
             raise ConfigInvalid(f"artifacts.name is {name!r} twice; each needs a name of its own.")
@@ -193,38 +198,36 @@ def _check_artifacts(data: Mapping[str, Any]) -> None:
 
 
 def _check_proxy(data: Mapping[str, Any]) -> None:
-    proxy = _map(data, "proxy")
+    proxy = map_at(data, "proxy")
     mode = _text(proxy, "mode")
     if mode not in _PROXY_MODES:
         raise ConfigInvalid(f"proxy.mode is {mode!r}; it takes passthrough or translate.")
     if mode == "translate" and not proxy.get("provider"):
         raise ConfigInvalid("proxy.mode is 'translate', which needs proxy.provider.")
     if proxy.get("api_key_env") and proxy.get("api_key_file"):
-        raise ConfigInvalid(f"proxy.api_key_file is {proxy['api_key_file']!r} beside api_key_env; set one of the two.")
+        raise ConfigInvalid("proxy.api_key_file stands beside api_key_env; set one of the two.")
 
 
 def _check_numbers(data: Mapping[str, Any]) -> None:
     size = data.get("context_size")
     if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 0):
-        raise ConfigInvalid(f"context_size is {size!r}; it takes a number of tokens, 0 for the default.")
-    ratio = _map(data, "compression").get("ratio")
+        raise ConfigInvalid(f"context_size is {_shown(size)}; it takes a number of tokens, 0 for the default.")
+    ratio = map_at(data, "compression").get("ratio")
     if ratio is not None and not (isinstance(ratio, int | float) and 0 <= ratio <= 1):
-        raise ConfigInvalid(f"compression.ratio is {ratio!r}; it takes a number from 0 to 1.")
+        raise ConfigInvalid(f"compression.ratio is {_shown(ratio)}; it takes a number from 0 to 1.")
+
+
+def _shown(value: object) -> str:
+    """For a sentence: short, and without what is inside of a map, which may be secret."""
+    if isinstance(value, Mapping):
+        return "a map"
+    holds_maps = isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value)
+    return "a list" if holds_maps else repr(value)[:80]
 
 
 def _text(data: Mapping[str, Any], key: str) -> str:
     value = data.get(key)
     return "" if value is None or isinstance(value, Mapping | list) else str(value)
-
-
-def _map(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = data.get(key)
-    return value if isinstance(value, Mapping) else {}
-
-
-def _list(data: Mapping[str, Any], key: str) -> list[Any]:
-    value = data.get(key)
-    return value if isinstance(value, list) else []
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

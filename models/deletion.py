@@ -4,7 +4,7 @@ import logging
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -57,24 +57,30 @@ class DeletionPreview:
     rewritten: str = ""
 
 
-def plan_deletion(folder: ConfigFolder, name: str) -> DeletionPreview:
+def plan_deletion(folder: ConfigFolder, name: str, earlier: Collection[str] = ()) -> DeletionPreview:
     """Work out what only this model uses, from every other configuration and gallery record in the folder.
 
+    `earlier` are the files that a deletion which was broken off had set out to remove: what told of them may be gone.
     Raises NoSuchModel.
     """
     root = folder.path
     config = folder.get(name)
     labels = {file_name_for_model(name)} if is_model_name(name) else set()
     labels |= {config.path.stem} if config else set()
-    records = sorted(file for label in labels if (root / (file := f"{_RECORD_PREFIX}{label}.yaml")).is_file())
+    named = {f"{_RECORD_PREFIX}{label}.yaml" for label in labels}
+    named |= {file for file in earlier if file.startswith(_RECORD_PREFIX)}
+    records = sorted(file for file in named if (root / file).is_file())
+    left = set(_existing(root, earlier))
     if config or records:
         first = [config.path.name] if config else []
         mentioned = set(config.files if config else ()).union(*(_listed_in(root / file) for file in records))
     elif name in loose_files(root):
         first, mentioned = [name], {f"{name}.tmpl"}
+    elif left:
+        first, mentioned = [], set()
     else:
         raise NoSuchModel(f"There is no model {name!r} in the models folder; it may have been deleted already.")
-    middle = sorted(set(_existing(root, mentioned)) - set(first) - set(records))
+    middle = sorted((set(_existing(root, mentioned)) | left) - set(first) - set(records) - folder.ignored)
     candidates = [*first, *middle, *records]
     users = _users(folder, candidates, config, set(records))
     files = [(file, size) for file in candidates if file not in users and (size := _size(root, file)) is not None]
@@ -160,7 +166,8 @@ def _maps(value: object) -> list[Mapping[str, Any]]:
 def _existing(root: Path, names: Iterable[str]) -> Iterator[str]:
     """Those of the names that are files in the folder; of a folder, every file below it."""
     for name in names:
-        if (found := _lstat(root, name)) is None:
+        # What is hidden is the console's own, such as the bytes of a download; no configuration may point at it.
+        if (name.startswith(".") and not name.startswith(_RECORD_PREFIX)) or (found := _lstat(root, name)) is None:
             continue
         if stat.S_ISDIR(found.st_mode):
             yield from _files_below(root, name)

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -104,13 +104,11 @@ def _folder(path: Path, ignored: frozenset[str]) -> ConfigFolder:
 
 def _indexes_in(folder: Path) -> frozenset[str]:
     """Names of gallery indexes that lie in the models folder: YAML, but no models."""
-    urls = [urlsplit(str(gallery.get("url", ""))) for gallery in settings.GALLERIES if isinstance(gallery, Mapping)]
-    paths = [Path(unquote(url.netloc + url.path)) for url in urls if url.scheme == "file"]
+    urls = [str(gallery.get("url", "")) for gallery in settings.GALLERIES if isinstance(gallery, Mapping)]
+    # Looked at first: what is no address at all is named where galleries are read.
+    files = [urlsplit(url) for url in urls if url.startswith("file:///")]
+    paths = [Path(unquote(url.path)) for url in files]
     return frozenset(path.name for path in paths if path.parent == folder)
-
-
-def find_config(name: str) -> ModelConfig | None:
-    return config_folder().get(name)
 
 
 def names(keep: Filter | None = None, policy: LooseFilePolicy = LooseFilePolicy.SKIP_IF_CONFIGURED) -> list[str]:
@@ -146,9 +144,12 @@ def model_row(name: str) -> ModelRow | None:
     return _configured_row(config, {}, instance) if config else _loose_row(name, {}, instance)
 
 
-def deletion_preview(name: str) -> DeletionPreview:
-    """What deleting the model would remove and keep. Raises models.deletion.NoSuchModel."""
-    return plan_deletion(config_folder(), name)
+def deletion_preview(name: str, earlier: Collection[str] = ()) -> DeletionPreview:
+    """What deleting the model would remove and keep. Raises models.deletion.NoSuchModel.
+
+    `earlier` are the files that a deletion which was broken off had set out to remove.
+    """
+    return plan_deletion(config_folder(), name, earlier)
 
 
 def _configured_row(config: ModelConfig, there: Mapping[str, _Found], instance: Instance | None) -> ModelRow:

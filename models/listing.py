@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import re2
 
+from localai_admin.lib.paths import is_plain
 from models.configs import ModelConfig
 from models.usecases import USECASES
 
@@ -95,7 +96,9 @@ def _models_among(entries: Iterator["os.DirEntry[str]"], folder: Path) -> Iterat
 def may_be_model(name: str) -> bool:
     """Whether a loose file of this name is listed; text, templates, archives, copies and half files are not."""
     lower = name.lower()
-    return not (lower.startswith(".") or lower in _NOT_MODELS or lower.endswith(_NOT_MODEL_ENDINGS) or ".bak" in lower)
+    if not is_plain(name) or lower.startswith(".") or ".bak" in lower:
+        return False
+    return not (lower in _NOT_MODELS or lower.endswith(_NOT_MODEL_ENDINGS))
 
 
 def _leads_out(entry: "os.DirEntry[str]", folder: Path) -> bool:

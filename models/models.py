@@ -8,7 +8,8 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import models, transaction
 from django.utils import timezone
 
-from models.states import ALIVE, MOVING, TROUBLED, Desired, State, can_move
+from models.states import ALIVE, MOVING, Desired, State, can_move
+from team.people import name_of
 
 
 class InstanceQuerySet(models.QuerySet["Instance"]):
@@ -20,9 +21,6 @@ class InstanceQuerySet(models.QuerySet["Instance"]):
 
     def moving(self) -> Self:
         return self.filter(state__in=MOVING)
-
-    def troubled(self) -> Self:
-        return self.filter(state__in=TROUBLED)
 
     def in_use(self) -> Self:
         """Wanted, or still there in some form: what a page about running models shows."""
@@ -94,7 +92,7 @@ class Instance(models.Model):
         self._wish(Desired.STOPPED, by, "shutdown requested")
 
     def _wish(self, desired: Desired, by: AbstractBaseUser | None, why: str, **fields: Any) -> None:
-        person = by.get_username() if by else ""
+        person = name_of(by)
         now = timezone.now()
         with transaction.atomic():
             Instance.objects.filter(pk=self.pk).update(desired=desired, desired_by=person, desired_at=now, **fields)

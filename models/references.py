@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from localai_admin.lib.plain import list_at, map_at
+
 #: A file that holds (part of) a model, by the end of its name.
 WEIGHTS = (".gguf", ".ggml", ".safetensors", ".bin", ".onnx", ".pt", ".pth", ".ckpt")
 
@@ -57,17 +59,17 @@ def _mentioned(data: Mapping[str, Any]) -> Iterator[object]:
     for key in _DIRECT:
         yield data.get(key)
     for outer, inner in _NESTED:
-        yield _map(data, outer).get(inner)
-    yield from _list(data, "lora_adapters")
-    for download in _list(data, "download_files"):
-        yield _map({"": download}, "").get("filename")
+        yield map_at(data, outer).get(inner)
+    yield from list_at(data, "lora_adapters")
+    for download in list_at(data, "download_files"):
+        yield map_at({"": download}, "").get("filename")
     yield from _artifacts(data)
     yield from _options(data)
     yield from _templates(data)
 
 
 def _artifacts(data: Mapping[str, Any]) -> Iterator[object]:
-    for artifact in _list(data, "artifacts"):
+    for artifact in list_at(data, "artifacts"):
         if isinstance(artifact, Mapping):
             yield artifact.get("path")
             yield artifact.get("filename")
@@ -75,24 +77,14 @@ def _artifacts(data: Mapping[str, Any]) -> Iterator[object]:
 
 def _options(data: Mapping[str, Any]) -> Iterator[object]:
     """Options are `key:value` or `key=value`; a value that ends like a file name may be one."""
-    for option in _list(data, "options"):
+    for option in list_at(data, "options"):
         if isinstance(option, str) and (found := _OPTION.fullmatch(option)):
             yield found["value"]
 
 
 def _templates(data: Mapping[str, Any]) -> Iterator[object]:
     """A template is named without its `.tmpl`, or is the text itself; the model file may have one beside it, too."""
-    named = [_map(data, "template").get(key) for key in _TEMPLATES]
-    for name in [*named, _map(data, "parameters").get("model")]:
+    named = [map_at(data, "template").get(key) for key in _TEMPLATES]
+    for name in [*named, map_at(data, "parameters").get("model")]:
         if isinstance(name, str) and name and not re.search(r"[\n{}<>|]", name):
             yield f"{name}.tmpl"
-
-
-def _map(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = data.get(key)
-    return value if isinstance(value, Mapping) else {}
-
-
-def _list(data: Mapping[str, Any], key: str) -> list[Any]:
-    value = data.get(key)
-    return value if isinstance(value, list) else []

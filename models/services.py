@@ -8,7 +8,6 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import IntegrityError
 
-from models.config_folder import ConfigFolder
 from models.configs import ModelConfig
 from models.inventory import config_folder
 from models.models import Instance
@@ -36,15 +35,10 @@ class ModelNotLoaded(ModelUnknown):
         self.name = name
 
 
-def configs() -> ConfigFolder:
-    """The configurations of this node's models folder."""
-    return config_folder()
-
-
 def find_config(name: str) -> ModelConfig | None:
     """The configuration of a model; of one that only stands for another, the other's."""
-    config = configs().get(name)
-    return configs().get(config.alias) if config and config.alias else config
+    config = config_folder().get(name)
+    return config_folder().get(config.alias) if config and config.alias else config
 
 
 def instance_for(name: str) -> Instance | None:
@@ -52,7 +46,7 @@ def instance_for(name: str) -> Instance | None:
     mine = Instance.objects.on_this_node()
     if found := mine.filter(name=name).first():
         return found
-    config = configs().get(name)
+    config = config_folder().get(name)
     return mine.filter(name=config.alias).first() if config and config.alias else None
 
 
@@ -73,7 +67,7 @@ def request_stop(name: str, by: AbstractBaseUser | AnonymousUser | None) -> Inst
     """Record the wish that a model is shut down. Raises ModelNotLoaded, or ModelUnknown without such a model."""
     instance = instance_for(name)
     if instance is None:
-        raise ModelNotLoaded(name) if configs().get(name) else ModelUnknown(name)
+        raise ModelNotLoaded(name) if config_folder().get(name) else ModelUnknown(name)
     instance.request_stop(_person(by))
     return instance
 

@@ -28,7 +28,7 @@ def standing(instance: Instance | None) -> Standing:
         return NEVER_LOADED
     waits = _wish_not_seen_yet(instance)
     return Standing(
-        state=instance.state,
+        state=_where_it_goes(instance) if waits else instance.state,
         reason=waits or _reason(instance),
         since=instance.desired_at if waits else instance.state_since,
         next_try_at=instance.next_try_at if instance.state == State.BACKOFF else None,
@@ -37,12 +37,17 @@ def standing(instance: Instance | None) -> Standing:
     )
 
 
+def _where_it_goes(instance: Instance) -> State:
+    """A wish shows at once; that nobody has begun yet is in the words beside it."""
+    return State.STARTING if instance.is_wanted else State.STOPPING
+
+
 def _wish_not_seen_yet(instance: Instance) -> str:
     """Words for a wish that the agent has not acted on; without an agent it stays that way."""
     if instance.is_wanted and instance.state == State.STOPPED:
-        return "load requested, the agent has not begun yet"
+        return "Load requested; the agent begins in a moment"
     if not instance.is_wanted and instance.state in ALIVE - {State.STOPPING}:
-        return "shutdown requested, the agent has not begun yet"
+        return "Shutdown requested; the agent begins in a moment"
     return ""
 
 

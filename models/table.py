@@ -7,14 +7,26 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode
 
+from localai_admin.lib.parameters import page_number, words
 from models.inventory import ModelRow
 from models.standing import Standing, standing
+from models.states import State
 
 PAGE_SIZE = 50
+MAX_PAGE = 100_000
 _MAX_LENGTH = 200
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 #: In the order a person wants to see them: what is wrong, what moves, what runs, what rests.
-_STATES = ("failed", "backoff", "unknown", "starting", "loading", "stopping", "ready", "stopped")
+_STATES = (
+    State.FAILED,
+    State.BACKOFF,
+    State.UNKNOWN,
+    State.STARTING,
+    State.LOADING,
+    State.STOPPING,
+    State.READY,
+    State.STOPPED,
+)
 
 
 class Row(NamedTuple):
@@ -39,7 +51,7 @@ class Row(NamedTuple):
 #: By the word in the URL: the words a person reads, and what is compared.
 SORTS: dict[str, tuple[str, Callable[[Row], Any]]] = {
     "": ("Name", lambda row: row.name.lower()),
-    "state": ("State", lambda row: _STATES.index(row.standing.state)),
+    "state": ("State", lambda row: _STATES.index(State(row.standing.state))),
     "used": ("Last used", lambda row: -(row.last_used_at or _LONG_AGO).timestamp()),
     "largest": ("Largest first", lambda row: -(row.model.size or 0)),
     "smallest": ("Smallest first", lambda row: row.model.size or 0),
@@ -60,10 +72,9 @@ class Wish:
     @classmethod
     def read(cls, params: Mapping[str, str]) -> Self:
         """The wish of a URL. What makes no sense in it counts as not said."""
-        words = {key: params.get(key, "")[:_MAX_LENGTH].strip() for key in ("q", "state", "usecase", "backend", "sort")}
-        words["sort"] = words["sort"] if words["sort"] in SORTS else ""
-        page = params.get("page", "")
-        return cls(**words, page=max(1, int(page)) if page.isascii() and page.isdigit() and len(page) < 6 else 1)
+        said = {key: words(params.get(key, ""), _MAX_LENGTH) for key in ("q", "state", "usecase", "backend", "sort")}
+        said["sort"] = said["sort"] if said["sort"] in SORTS else ""
+        return cls(**said, page=page_number(params.get("page", ""), MAX_PAGE))
 
     @property
     def is_filtered(self) -> bool:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from localai_admin.lib.plain import map_at
+
 USECASES = (
     "chat",
     "completion",
@@ -98,10 +100,10 @@ def guessed(data: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _text(data: Mapping[str, Any], backend: str) -> set[str]:
-    template = _map(data, "template")
+    template = map_at(data, "template")
     embeddings = data.get("embeddings") is True
     chats = any(template.get(key) for key in ("chat", "chat_message", "use_tokenizer_template")) or bool(
-        _map(data, "router")
+        map_at(data, "router")
     )
     found = {key for key in ("completion", "edit") if template.get(key)}
     if chats and not embeddings and backend not in _NOT_TEXT:
@@ -117,19 +119,14 @@ def _sight(data: Mapping[str, Any]) -> set[str]:
     """Vision is never inferred from chat: something has to say that the model takes images."""
     modalities = data.get("known_input_modalities")
     takes_images = isinstance(modalities, list) and "image" in modalities
-    return {"vision"} if takes_images or data.get("mmproj") or _map(data, "template").get("multimodal") else set()
+    return {"vision"} if takes_images or data.get("mmproj") or map_at(data, "template").get("multimodal") else set()
 
 
 def _media(data: Mapping[str, Any], backend: str) -> set[str]:
-    if backend == "diffusers" and _map(data, "diffusers").get("pipeline_type"):
+    if backend == "diffusers" and map_at(data, "diffusers").get("pipeline_type"):
         return {"image", "video"}
     if backend == "whisper":
         options = data.get("options")
         vad_only = isinstance(options, list) and any(str(option).startswith("vad_only") for option in options)
         return {"vad"} if vad_only else {"transcript"}
     return set()
-
-
-def _map(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = data.get(key)
-    return value if isinstance(value, Mapping) else {}

@@ -1,4 +1,4 @@
-"""What the host and the backends used, a row a sample; older than an hour is thrown away."""
+"""What the host and the backends used, a row a sample. How long they are kept is in retention.py."""
 
 from django.db import models
 from django.utils import timezone

@@ -215,7 +215,12 @@ def ask(name: str, instance: Instance | None, config: ModelConfig | None, prompt
         options = _options(config, prompt)
     except ConfigInvalid as error:
         raise PromptInvalid(f"The configuration of {name} cannot be used: {error}") from error
-    answer = Answer(instance, options, _Place())
+    place = _Place()
+    try:
+        answer = Answer(instance, options, place)
+    except BaseException:
+        place.give_back()
+        raise
     _touch(instance)
     return answer
 

@@ -43,6 +43,13 @@ class Usage(NamedTuple):
         return self.latest.rss if self.latest else None
 
 
+class GpuLine(NamedTuple):
+    """A graphics card now, and its memory over the last hour."""
+
+    card: Gpu
+    memory: Sparkline
+
+
 class Host(NamedTuple):
     """This node now, and over the last hour."""
 
@@ -50,7 +57,7 @@ class Host(NamedTuple):
     cpu: Sparkline
     memory: Sparkline
     disk: Sparkline
-    gpus: list[Gpu]
+    gpus: list[GpuLine]
 
     @property
     def age_seconds(self) -> float:
@@ -85,8 +92,9 @@ def host() -> Host | None:
     if not samples:
         return None
 
-    def line(values: Iterable[float], top: float, unit: str) -> Sparkline:
-        series = list(zip((sample.at for sample in samples), values, strict=True))
+    def line(values: Iterable[float | None], top: float, unit: str) -> Sparkline:
+        points = zip((sample.at for sample in samples), values, strict=True)
+        series = [(at, value) for at, value in points if value is not None]
         return sparkline(_fit(series, _ROW_POINTS), start=end - HOST_SPAN, end=end, unit=unit, top=top)
 
     latest = samples[-1]
@@ -95,8 +103,19 @@ def host() -> Host | None:
         cpu=line((sample.cpu_percent for sample in samples), 100, "percent"),
         memory=line((sample.memory_used for sample in samples), latest.memory_total, "bytes"),
         disk=line((sample.disk_total - sample.disk_free for sample in samples), latest.disk_total, "bytes"),
-        gpus=[Gpu(**gpu) for gpu in latest.gpus],
+        gpus=[
+            GpuLine(
+                card := Gpu(**gpu),
+                line((_card_memory(sample, number) for sample in samples), card.memory_total or 0, "bytes"),
+            )
+            for number, gpu in enumerate(latest.gpus)
+        ],
     )
+
+
+def _card_memory(sample: HostSample, number: int) -> float | None:
+    """Cards are told apart by their place; one that was not there then has no figure."""
+    return sample.gpus[number].get("memory_used") if number < len(sample.gpus) else None
 
 
 def usage(instances: Iterable[Instance]) -> dict[int, Usage]:

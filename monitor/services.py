@@ -2,34 +2,29 @@
 
 import time
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.db.models import Q
 from django.utils import timezone
 
 from models.backend.client import BackendClient
 from models.backend.errors import BackendError, Unreachable
-from models.backend.types import StateName
+from models.backend.types import STATES, StateName
 from models.models import Instance
 from models.services import ModelNotLoaded, ModelUnknown, find_config, instance_for, request_stop
 from models.states import ALIVE
 from monitor.gpu import GpuReader
 from monitor.models import HostSample, Sample
+from monitor.retention import Retention
 from monitor.sampling import ProcessSample, Sampler, sample_process
-
-#: How long samples are kept, and how often older ones are thrown away.
-KEPT = timedelta(hours=1)
-PRUNE_EVERY = timedelta(minutes=1)
 
 #: How long a backend may take to tell its status. Seconds.
 STATUS_TIMEOUT = 1.0
 
-_WORDS: dict[int, StateName] = {0: "uninitialized", 1: "busy", 2: "ready", -1: "error"}
-_CODES = {word: code for code, word in _WORDS.items()}
+_CODES = {word: code for code, word in STATES.items()}
 
 
 # --- A tick -----------------------------------------------------------------------------------------------------------
@@ -41,7 +36,7 @@ class Recorder:
     def __init__(self) -> None:
         self._sampler = Sampler()
         self._gpus = GpuReader()
-        self._pruned_at: datetime | None = None
+        self._retention = Retention()
 
     def sample(self, now: datetime) -> int:
         """One row for each instance that has a process, one for the host. Returns how many instances were measured."""
@@ -51,7 +46,7 @@ class Recorder:
             for key, usage in usages.items()
         )
         self._sample_host(now)
-        self._prune(now)
+        self._retention.apply(now)
         return len(usages)
 
     def _sample_host(self, now: datetime) -> None:
@@ -67,15 +62,6 @@ class Recorder:
             disk_free=host.disk_free,
             gpus=[gpu.as_json() for gpu in self._gpus.read(time.monotonic())],
         )
-
-    def _prune(self, now: datetime) -> None:
-        if self._pruned_at is not None and abs(now - self._pruned_at) < PRUNE_EVERY:
-            return
-        # Rows from the future are what a clock that was set back leaves behind.
-        stale = Q(at__lt=now - KEPT) | Q(at__gt=now + KEPT)
-        Sample.objects.filter(stale).delete()
-        HostSample.objects.filter(stale).delete()
-        self._pruned_at = now
 
 
 def sample(now: datetime | None = None) -> int:
@@ -122,7 +108,7 @@ class StatusReport:
 
     @property
     def word(self) -> StateName:
-        return _WORDS[self.state]
+        return STATES[self.state]
 
     def as_json(self) -> dict[str, Any]:
         """The shape LocalAI answers with: what is zero or unknown is left out."""

@@ -33,7 +33,7 @@ _FLASH = {
 
 
 def parameters(settings: Mapping[str, Any]) -> xllamacpp.CommonParams:
-    """llama.cpp's parameters for the settings that requests.engine_settings makes."""
+    """llama.cpp's parameters for the settings that wording.engine_settings makes."""
     params = xllamacpp.CommonParams()
     params.model.path = settings["model"]
     params.n_ctx = settings["context_size"]

@@ -1,8 +1,9 @@
 """Entries of a gallery's index, read from what people have really written there."""
 
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from gallery.catalog import documents
@@ -103,6 +104,18 @@ def entry_from(item: object) -> CatalogEntry:
         variants=_variants(item.get("variants")),
         raw=item,
     )
+
+
+def to_line(entry: CatalogEntry) -> str:
+    """The entry as one line of JSON, for `from_line` in another process."""
+    return json.dumps(vars(entry), default=asdict)
+
+
+def from_line(line: str | bytes) -> CatalogEntry:
+    data = json.loads(line)
+    files = tuple(FileSpec(**file) for file in data.pop("files"))
+    lists = {key: tuple(value) for key, value in data.items() if isinstance(value, list)}
+    return CatalogEntry(**{**data, **lists}, files=files)
 
 
 def files_of(value: object) -> tuple[FileSpec, ...]:

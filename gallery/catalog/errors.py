@@ -26,6 +26,7 @@ class SourceError(CatalogError):
     cause = "gallery"
     action = "Check the network and the address of the gallery."
 
-    def __init__(self, text: str, *, retry: bool) -> None:
+    def __init__(self, text: str, *, retry: bool, action: str = "") -> None:
         self.retry = retry
+        self.action = action or self.action
         super().__init__(text)

@@ -1,13 +1,16 @@
 """Getting a gallery's index: from its address, or else from its mirrors in order."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Protocol
 
-from gallery.catalog.entries import MAX_INDEX_BYTES, Index, parse_index
+from gallery.catalog.entries import MAX_INDEX_BYTES
 from gallery.catalog.errors import CatalogError, SourceError
+from gallery.catalog.parsing import ParsedIndex, parse
 from gallery.downloads.errors import DownloadError
 from gallery.downloads.transport import Document
+from localai_admin.lib.net import shown
 
 _MAX_REFERENCE_BYTES = 4096
 
@@ -19,43 +22,65 @@ class Fetcher(Protocol):
 
 
 @dataclass(frozen=True)
-class Fetched:
-    """`body` and `index` are None when the index is still the one the validators are of. `url` gave the answer.
+class Known:
+    """What is known of the copy that is here: what its server called it, and its own SHA-256; empty when unknown."""
 
-    The validators are those of the gallery's own address, and empty when a mirror answered: dates and tags of one
-    server say nothing about another.
+    etag: str = ""
+    last_modified: str = ""
+    digest: str = ""
+
+
+NOTHING = Known()
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """`index` is None when it is still the one that is known. `url` gave the answer.
+
+    The validators of `known` are those of the gallery's own address, and empty when a mirror answered: dates and tags
+    of one server say nothing about another.
     """
 
-    body: bytes | None
-    index: Index | None
-    etag: str
-    last_modified: str
+    index: ParsedIndex | None
+    known: Known
     url: str
 
 
 def fetch_index(
-    url: str, mirrors: Sequence[str], *, etag: str = "", last_modified: str = "", fetcher: Fetcher
+    url: str,
+    mirrors: Sequence[str],
+    *,
+    known: Known = NOTHING,
+    fetcher: Fetcher,
+    check: Callable[[], None] = lambda: None,
 ) -> Fetched:
-    """The first source that gives an index. Raises SourceError, which says what was wrong with each."""
+    """The first source that gives an index. Raises SourceError, which says what was wrong with each.
+
+    `check` is called while an index is read, and may raise to end that.
+    """
     failures: list[str] = []
+    actions: dict[str, None] = {}
     retry = False
     for source in dict.fromkeys([url, *mirrors]):
-        validators = (etag, last_modified) if source == url else ("", "")
         try:
-            return _fetched(source, validators, fetcher, own=source == url)
+            return _fetched(source, known, fetcher, check, own=source == url)
         except (DownloadError, CatalogError) as error:
-            failures.append(f"{source}: {error}" if mirrors else str(error))
+            failures.append(f"{shown(source)}: {error}" if mirrors else str(error))
+            actions[error.action] = None
             # A page of an overloaded server is no index either, and may be one later.
             retry = retry or error.retry
-    raise SourceError(" ".join(failures), retry=retry)
+    raise SourceError(" ".join(failures), retry=retry, action=" ".join(actions))
 
 
-def _fetched(source: str, validators: tuple[str, str], fetcher: Fetcher, *, own: bool) -> Fetched:
+def _fetched(source: str, known: Known, fetcher: Fetcher, check: Callable[[], None], *, own: bool) -> Fetched:
     address = _followed(source, fetcher) if source.endswith(".ref") else source
-    document = fetcher(address, etag=validators[0], last_modified=validators[1], limit=MAX_INDEX_BYTES)
-    kept = (document.etag, document.last_modified) if own else ("", "")
-    index = None if document.body is None else parse_index(document.body)
-    return Fetched(document.body, index, *kept, source)
+    asked = (known.etag, known.last_modified) if own and known.digest else ("", "")
+    document = fetcher(address, etag=asked[0], last_modified=asked[1], limit=MAX_INDEX_BYTES)
+    digest = known.digest if document.body is None else sha256(document.body).hexdigest()
+    now = Known(document.etag, document.last_modified, digest) if own else Known(digest=digest)
+    # Not every server has validators: the digest is compared before anything is read.
+    index = None if document.body is None or digest == known.digest else parse(document.body, check)
+    return Fetched(index, now, source)
 
 
 def _followed(reference: str, fetcher: Fetcher) -> str:
@@ -63,7 +88,9 @@ def _followed(reference: str, fetcher: Fetcher) -> str:
     body = fetcher(reference, limit=_MAX_REFERENCE_BYTES).body or b""
     name = body.decode(errors="replace").strip()
     if not name:
-        raise CatalogError(f"The reference {reference} is empty; it must hold a file name.")
+        raise CatalogError(f"The reference {shown(reference)} is empty; it must hold a file name.")
     if "\n" in name or ":" in name or name.startswith(("/", "<")) or ".." in name.split("/"):
-        raise CatalogError(f"The reference {reference} holds {name[:100]!r}, which is no name of a file beside it.")
+        raise CatalogError(
+            f"The reference {shown(reference)} holds {name[:100]!r}, which is no name of a file beside it."
+        )
     return f"{reference.rpartition('/')[0]}/{name}"

@@ -68,7 +68,7 @@ class _Download:
         for file in self._files:
             self._look(file)
         wanted = [file for file in self._files if file.status == "waiting"]
-        needs = [(self._ingest.folder, max(0, file.total - file.done) if file.total else None) for file in wanted]
+        needs = [(self._ingest.models, max(0, file.total - file.done) if file.total else None) for file in wanted]
         check_space(needs, self._ingest.reserve)
         for file in wanted:
             self._fetch(file)

@@ -4,6 +4,7 @@ DownloadError            cause               retry
 ├── Network              network             yes
 ├── Stalled              stalled             yes
 ├── NotFound             not_found           no
+├── FileGone             file_gone           yes
 ├── Forbidden            forbidden           no
 ├── NeedsToken           needs_token         no
 ├── TooManyRequests      too_many_requests   yes, after what the server says
@@ -52,6 +53,14 @@ class Stalled(Network):
 class NotFound(DownloadError):
     cause = "not_found"
     action = "The file was moved or removed. Look for a newer entry in the gallery, or correct the address."
+
+
+class FileGone(DownloadError):
+    """A file that did not have to be fetched was taken away by somebody before the model was put together."""
+
+    cause = "file_gone"
+    retry = True
+    action = "Another model that had it was deleted meanwhile; the next try fetches it."
 
 
 class Forbidden(DownloadError):
@@ -120,7 +129,10 @@ class NameTaken(DownloadError):
 
 class RefusedSource(DownloadError):
     cause = "refused_address"
-    action = "If the address is meant, an administrator can allow it."
+    action = (
+        "If the address is meant, an administrator can allow it in LOCALAI_ADMIN_TRUSTED_HOSTS, "
+        "or a folder in LOCALAI_ADMIN_FILE_ROOTS."
+    )
 
 
 class BadUri(DownloadError):

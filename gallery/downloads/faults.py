@@ -15,7 +15,8 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 def local_faults(name: str, missing: int | None = None, where: Path | None = None) -> Iterator[None]:
     """Turn OSError into NoSpace or LocalFault, and UnsafePath into UnsafeName.
 
-    `name` is the file it is about; `missing` how many bytes are still to come, where that is known.
+    `name` is the file or folder it is about; `missing` how many bytes are still to come, where that is known; `where`
+    the folder whose disk it is.
     """
     try:
         yield
@@ -24,4 +25,4 @@ def local_faults(name: str, missing: int | None = None, where: Path | None = Non
     except OSError as error:
         if error.errno in _FULL:
             raise NoSpace(missing, str(where or "the models folder")) from None
-        raise LocalFault(f"{name} cannot be written: {error.strerror or error}.") from None
+        raise LocalFault(f"{name} cannot be written to: {error.strerror or error}.") from None

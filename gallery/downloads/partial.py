@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from gallery.downloads import digest
@@ -24,7 +25,7 @@ class Partial:
         self._looked_at = 0
         self._taken_up = False
         self.size = 0
-        with local_faults(path.name):
+        with self._faults():
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_APPEND, 0o644)
             os.fchmod(self._descriptor, 0o644)
 
@@ -38,7 +39,7 @@ class Partial:
 
     def take_up(self, tick: Callable[[int], None]) -> None:
         """Read what is here from before; `tick` gets the bytes of each piece, and may raise to stop."""
-        with local_faults(self._path.name):
+        with self._faults():
             self.size = digest.feed(self._hasher, self._path, tick)
         self._taken_up = True
         if self._entry.total is not None and self.size > self._entry.total:
@@ -62,7 +63,7 @@ class Partial:
             raise TooLarge(f"More than the announced {self.total:,} bytes came.")
         self._look_for_space()
         view = memoryview(data)
-        with local_faults(self._path.name, self._missing(0), self._path.parent):
+        with self._faults(self._missing(0)):
             while view:
                 written = os.write(self._descriptor, view)
                 self._hasher.update(view[:written])
@@ -73,7 +74,7 @@ class Partial:
 
     def restart(self) -> None:
         """Forget the bytes: another version of the file is coming."""
-        with local_faults(self._path.name):
+        with self._faults():
             os.truncate(self._descriptor, 0)
         self._hasher, self.size, self._looked_at = digest.new(), 0, 0
         self._entry.synced = self._entry.pieces = 0
@@ -81,7 +82,7 @@ class Partial:
 
     def sync(self) -> None:
         """Wait until all bytes are on the disk, and remember that they are."""
-        with local_faults(self._path.name):
+        with self._faults():
             os.fsync(self._descriptor)
         self._entry.synced = self.size
         self._save()
@@ -102,8 +103,16 @@ class Partial:
             self._descriptor = -1
 
     def _save(self) -> None:
-        with local_faults(self._state.path.name):
+        with self._faults():
             self._state.save()
+
+    @property
+    def _models(self) -> Path:
+        return self._path.parents[2]
+
+    def _faults(self, missing: int | None = None) -> AbstractContextManager[None]:
+        """What cannot be done to the bytes is said of the folder they are for: nobody knows their own name."""
+        return local_faults(f"The models folder {self._models}", missing, self._models)
 
     def _look_for_space(self) -> None:
         if not self._reserve or self.size < self._looked_at:
@@ -111,7 +120,7 @@ class Partial:
         self._looked_at = self.size + _LOOK_EVERY
         lacking = self._reserve - files.free_space(self._path.parent)
         if lacking > 0:
-            raise NoSpace(self._missing(lacking), str(self._path.parent.parent.parent))
+            raise NoSpace(self._missing(lacking), str(self._models))
 
     def _missing(self, lacking: int) -> int | None:
         return None if self.total is None else max(0, self.total - self.size) + lacking

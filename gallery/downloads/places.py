@@ -16,9 +16,9 @@ _RECORD_PREFIX = "._gallery_"
 def of_file(models: Path, name: str) -> Path:
     """The place of a file that a gallery names. Raises UnsafeName, NameTaken, LocalFault."""
     with local_faults(name):
-        parts = parts_of(name)
-    if parts[0].lower() == INGEST or parts[-1].lower().startswith(_RECORD_PREFIX):
-        raise UnsafeName(f"The file name {name!r} is kept for the console itself.")
+        last = parts_of(name)[-1]
+    if last.lower().startswith(_RECORD_PREFIX):
+        raise _kept(name)
     return of_text(models, name)
 
 
@@ -26,11 +26,18 @@ def of_text(models: Path, name: str) -> Path:
     """The place of a file that the console writes itself: a configuration, a template, a record of a gallery."""
     with local_faults(name):
         place = inside(models, name)
+    if parts_of(name)[0].lower() == INGEST:
+        raise _kept(name)
+    with local_faults(name):
         if not os.path.lexists(place):
             _refuse_look_alike(models, parts_of(name))
         if place.is_dir():
             raise NameTaken(f"{name} is a folder in the models folder.")
     return place
+
+
+def _kept(name: str) -> UnsafeName:
+    return UnsafeName(f"The file name {name!r} is kept for the console itself.")
 
 
 def refuse_twins(names: Iterable[str]) -> None:

@@ -40,7 +40,8 @@ def take_back(folder: Path, models: Path, moves: Sequence[Move], made: Sequence[
         source, backup = folder / move.source, folder / move.backup
         target = inside(models, move.target)
         if not _there(source) and _there(target):
-            target.rename(source)
+            # What was there before comes back in one step: its place is empty at no time.
+            _keep(target, source) if _there(backup) else target.rename(source)
         if _there(backup):
             backup.replace(target)
             # Two names of one file: then the replacing above has done nothing.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path, PurePosixPath
 
 from gallery.downloads import digest, places, placing
-from gallery.downloads.errors import DigestMismatch, NameTaken
+from gallery.downloads.errors import DigestMismatch, FileGone, NameTaken
 from gallery.downloads.faults import local_faults
 from gallery.downloads.partial import Partial
 from gallery.downloads.specs import FileSpec
@@ -31,7 +31,8 @@ def _no_tick(_count: int) -> None:
 class Ingest:
     """The folder of one job. Making one takes up what an earlier worker left: its bytes, or half of its commit.
 
-    `owned` are file names that may be replaced: those that only the model which is installed anew has there now.
+    `owned` are file names that may be replaced: those that only the model which is installed anew has there now. It
+    may be set again, for others may have begun to use one of them since.
     `reserve` is how many bytes stay free on the disk.
     """
 
@@ -40,9 +41,9 @@ class Ingest:
             raise ValueError(f"{job_id!r} is no id of a job")
         self.models = models_path
         self.folder = models_path / places.INGEST / job_id
-        self._owned = frozenset(owned)
+        self.owned = frozenset(owned)
         self.reserve = reserve
-        with local_faults(places.INGEST):
+        with local_faults(f"The models folder {models_path}", where=models_path):
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._state = State.load(self.folder / "state.json")
             self._recover()
@@ -50,7 +51,10 @@ class Ingest:
 
     @property
     def committed(self) -> bool:
-        """Whether an earlier worker put everything in place and died before it could say so: only discard is left."""
+        """Whether everything is in place, maybe by an earlier worker that died before it could say so.
+
+        Then only discard is left.
+        """
         return self._state.committed
 
     def target(self, filename: str) -> Path:
@@ -70,7 +74,7 @@ class Ingest:
             same = self._has_digest(target, file, tick)
         else:
             same = size is not None and target.stat().st_size == size
-        if not same and file.filename not in self._owned:
+        if not same and file.filename not in self.owned:
             raise NameTaken(f"The models folder has another file called {file.filename}, which this would replace.")
         return same
 
@@ -112,19 +116,22 @@ class Ingest:
     def commit(self, files: Sequence[FileSpec], texts: Sequence[tuple[str, bytes]]) -> None:
         """Put everything in place: the files, then the texts in their order. The last text makes the model visible.
 
-        All files must be verified or already here. Raises NameTaken, UnsafeName, NoSpace or LocalFault; what was
-        there before is then there again, and the bytes are kept.
+        What another install has brought meanwhile is left as it is. Raises FileGone when a file is neither verified nor
+        there any more, NameTaken, UnsafeName, NoSpace or LocalFault; what was there before is then there again, and
+        the bytes are kept. After it, `committed` is true until the rest is discarded.
         """
-        pending = [file for file in files if self.is_verified(file)]
+        pending = [file for file in files if not self._is_in_place(file)]
+        if missing := [file.filename for file in pending if not self.is_verified(file)]:
+            raise FileGone(f"{missing[0]} was in the models folder when it was looked for, and is not there any more.")
+        texts = [(name, data) for name, data in texts if not self._says(name, data)]
         names = [file.filename for file in pending] + [name for name, _ in texts]
         self._check_places(files, [name for name, _ in texts], names)
-        with local_faults("the models folder"):
+        with local_faults(f"The models folder {self.models}", where=self.models):
             sources = [self._state.files[file.filename].part for file in pending] + self._staged(texts)
             self._state.moves = [Move(a, b, f"{a}.before") for a, b in zip(sources, names, strict=True)]
             self._state.made = placing.folders_to_make(self.models, names)
             self._state.save()
             self._place()
-        self.discard()
 
     def discard(self) -> None:
         """Remove the job's folder with all its bytes. What cannot be removed is only logged."""
@@ -137,6 +144,7 @@ class Ingest:
     def _place(self) -> None:
         try:
             placing.place(self.folder, self.models, self._state.moves, self._state.made)
+            self._state.committed = True
         except (OSError, UnsafePath) as error:
             self._recover()
             if not self.committed:
@@ -164,11 +172,25 @@ class Ingest:
         self._state.boot = boot_id()
         self._state.save()
 
+    def _is_in_place(self, file: FileSpec) -> bool:
+        """Whether nothing has to be moved for this file."""
+        target = self.target(file.filename)
+        if not self.is_verified(file):
+            return target.is_file() if not file.sha256 else self.is_here(file)
+        same_size = target.is_file() and target.stat().st_size == self.size_of(file)
+        return same_size and self.is_here(file, self.size_of(file))
+
+    def _says(self, name: str, data: bytes) -> bool:
+        """Whether the text is there already, such as a template that another model brought."""
+        place = places.of_text(self.models, name)
+        with local_faults(name):
+            return place.is_file() and place.stat().st_size == len(data) and place.read_bytes() == data
+
     def _check_places(self, files: Sequence[FileSpec], texts: Sequence[str], moving: Sequence[str]) -> None:
         places.refuse_twins([file.filename for file in files] + list(texts))
         for name in moving:
             place = places.of_text(self.models, name) if name in texts else self.target(name)
-            if os.path.lexists(place) and name not in self._owned:
+            if os.path.lexists(place) and name not in self.owned:
                 raise NameTaken(f"The models folder has a file called {name} already, which this would replace.")
 
     def _staged(self, texts: Sequence[tuple[str, bytes]]) -> list[str]:

@@ -3,15 +3,16 @@
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser
+from django.db.models import F
 
 from gallery.models import Job
-from gallery.services import jobs
+from gallery.services import jobs, models_folder
 from gallery.services.errors import CannotDelete, ModelBusy, NoSuchModelHere
 from gallery.services.running import JobRun
 from gallery.states import Kind, State
 from localai_admin.lib.units import bytes_text
 from models import inventory, services
-from models.deletion import DeletionError, NoSuchModel, delete_files
+from models.deletion import DeletionError, DeletionPreview, NoSuchModel, delete_files
 from models.models import Instance
 
 #: Added to the time a backend has for stopping: the agent has to see the wish, and to clear up. Seconds.
@@ -33,14 +34,24 @@ def run_delete(run: JobRun) -> str:
     _stop(run, name)
     run.move(State.COMMITTING, "the model does not run", "Removing the files")
     try:
-        preview = inventory.deletion_preview(name)
-        delete_files(preview, settings.MODELS_PATH)
+        with models_folder.changing():
+            preview = _preview(run, name)
+            delete_files(preview, settings.MODELS_PATH)
     except NoSuchModel:
         return f"{name} is deleted"
     except DeletionError as error:
         raise CannotDelete(str(error), "Correct that, then retry; what is gone already stays gone.") from None
+    run.job.files.update(status="deleted", done=F("size"))
     kept = f"; {len(preview.shared)} shared with other models were kept" if preview.shared else ""
     return f"{name} is deleted: {len(preview.files)} files, {bytes_text(preview.bytes_freed)}{kept}"
+
+
+def _preview(run: JobRun, name: str) -> DeletionPreview:
+    """What is to go, written down before anything goes: the configuration goes first, and it told of the rest."""
+    earlier = dict(run.job.files.values_list("filename", "size"))
+    preview = inventory.deletion_preview(name, list(earlier))
+    run.plan({"filename": file, "size": size} for file, size in {**earlier, **dict(preview.files)}.items())
+    return preview
 
 
 def _stop(run: JobRun, name: str) -> None:

@@ -15,6 +15,11 @@ class JobError(Exception):
         super().__init__(sentence)
         self.action = action
 
+    @property
+    def in_full(self) -> str:
+        """What was wrong, and what can be done."""
+        return f"{self} {self.action}".strip()
+
 
 class Conflict(JobError):
     """Another job is at work on the same subject. Wait for it or cancel it, then ask again."""
@@ -44,6 +49,13 @@ class ModelBusy(JobError):
     """The model did not stop in time. Trying again can help."""
 
     cause = "model busy"
+    retry = True
+
+
+class DatabaseAway(JobError):
+    """The database was locked for too long, or away. Trying again can help."""
+
+    cause = "database"
     retry = True
 
 

@@ -14,11 +14,10 @@ from gallery.catalog.errors import CatalogError
 from gallery.catalog.recipes import MAX_RECIPE_BYTES, InstallRecipe, Recipe, build, parse_recipe
 from gallery.downloads.download import download
 from gallery.downloads.progress import Snapshot
-from gallery.downloads.specs import FileSpec
 from gallery.downloads.store import Ingest
 from gallery.downloads.transport import Downloader
 from gallery.models import Entry, Job
-from gallery.services import jobs
+from gallery.services import jobs, models_folder
 from gallery.services.errors import BadEntry, EntryGone, NameTaken
 from gallery.services.running import FileProgress, JobRun
 from gallery.services.transport import downloader
@@ -57,11 +56,13 @@ def run_install(run: JobRun) -> str:
     """Resumes whatever an earlier try left: its bytes, or half of its commit."""
     name = run.job.request["name"]
     _refuse_taken(name)
-    ingest = Ingest(settings.MODELS_PATH, str(run.job.pk), owned=_owned(name), reserve=settings.DISK_RESERVE)
+    with models_folder.changing():
+        # A worker that was taken for dead may still be in the middle of its commit.
+        ingest = Ingest(settings.MODELS_PATH, str(run.job.pk), reserve=settings.DISK_RESERVE)
     if ingest.committed:
         run.move(State.COMMITTING, "an earlier try had put everything in place", "Clearing up")
-        ingest.discard()
         return f"{name} is installed"
+    ingest.owned = _owned(name)
     with downloader() as transport:
         recipe = _recipe(run, name, transport)
         run.check()
@@ -76,7 +77,9 @@ def run_install(run: JobRun) -> str:
         )
     run.move(State.VERIFYING, "all bytes are here", "Checking that everything is whole")
     run.move(State.COMMITTING, "everything is whole", "Putting the files in place", speed=None)
-    ingest.commit(_not_here(ingest, recipe), recipe.texts())
+    with models_folder.changing():
+        ingest.owned = _owned(name)
+        ingest.commit(recipe.files, recipe.texts())
     return f"{name} is installed"
 
 
@@ -120,13 +123,6 @@ def _plan(run: JobRun, recipe: InstallRecipe) -> None:
     run.plan({"filename": file.filename, "uri": file.uri[:2000], "sha256": file.sha256} for file in recipe.files)
 
 
-def _not_here(ingest: Ingest, recipe: InstallRecipe) -> list[FileSpec]:
-    """The files to put in place. Another install may have brought the very same file while this one was fetched."""
-    return [
-        file for file in recipe.files if ingest.is_verified(file) and not ingest.is_here(file, ingest.size_of(file))
-    ]
-
-
 def _show(run: JobRun, snapshot: Snapshot) -> None:
     run.progress(
         snapshot.done,
@@ -145,7 +141,7 @@ def _refuse_taken(name: str) -> None:
         stem = file_name_for_model(name)
     except UnsafePath as error:
         raise BadEntry(str(error), "Choose another name.") from None
-    config = inventory.find_config(name)
+    config = inventory.config_folder().get(name)
     own = folder / f"{stem}.yaml"
     elsewhere = config is not None and config.path.name != own.name
     if elsewhere or (own.exists() and not (folder / f"._gallery_{stem}.yaml").exists()):
@@ -156,9 +152,9 @@ def _refuse_taken(name: str) -> None:
         )
 
 
-def _owned(name: str) -> list[str]:
+def _owned(name: str) -> frozenset[str]:
     """The files that an installation of the same name brought, and nobody else uses: they may be replaced."""
     try:
-        return [file for file, _ in inventory.deletion_preview(name).files]
+        return frozenset(file for file, _ in inventory.deletion_preview(name).files)
     except NoSuchModel:
-        return []
+        return frozenset()

@@ -13,7 +13,8 @@ from django.utils import timezone
 from gallery.models import Job, JobEvent
 from gallery.services import leftovers, queue, worker
 from gallery.services.errors import Conflict
-from gallery.states import ACTIVE, RETRYABLE, WAITING, WORKING, Kind, State, Wanted
+from gallery.states import ENDED, RETRYABLE, WAITING, WORKING, Kind, State, Wanted
+from team.people import name_of
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +37,6 @@ _BACK: dict[str, Any] = {
 }
 
 
-def person(by: AbstractBaseUser | None) -> str:
-    return by.get_username() if by else ""
-
-
 def create(kind: Kind, subject: str, request: dict[str, Any], by: AbstractBaseUser | None) -> tuple[Job, bool]:
     """The job that does what is asked, and whether it is new: asking again returns the one that is under way.
 
@@ -51,8 +48,8 @@ def create(kind: Kind, subject: str, request: dict[str, Any], by: AbstractBaseUs
             if (running := _same(kind, subject, request)) is not None:
                 return running, False
             _refuse_opposite(kind, subject)
-            job = Job.objects.create(kind=kind, subject=subject, request=request, by=person(by))
-            JobEvent.objects.create(job=job, at=job.created_at, by=person(by), to_state=job.state, why="asked for")
+            job = Job.objects.create(kind=kind, subject=subject, request=request, by=name_of(by))
+            JobEvent.objects.create(job=job, at=job.created_at, by=name_of(by), to_state=job.state, why="asked for")
             transaction.on_commit(partial(queue.wake, job.pk))
     except IntegrityError:
         # Somebody else was first between the look and the insert.
@@ -70,7 +67,7 @@ def request_cancel(job: Job, by: AbstractBaseUser | None) -> bool:
     if leftovers.in_commit(job) or not job.want(Wanted.CANCEL, by, "cancel requested"):
         return False
     if job.state in WAITING | {State.PAUSED}:
-        _end_waiting(job, person(by))
+        _end_waiting(job, name_of(by))
     return True
 
 
@@ -86,7 +83,7 @@ def retry(job: Job, by: AbstractBaseUser | None) -> bool:
     try:
         with transaction.atomic():
             _refuse_opposite(Kind(job.kind), job.subject)
-            moved = job.move(ended, State.QUEUED, "asked to try again", by=person(by), message="", **fresh)
+            moved = job.move(ended, State.QUEUED, "asked to try again", by=name_of(by), message="", **fresh)
             transaction.on_commit(partial(queue.wake, job.pk))
     except IntegrityError:
         raise _conflict(Kind(job.kind), job.subject) from None
@@ -102,7 +99,7 @@ def dismiss(job: Job, by: AbstractBaseUser | None) -> bool:
         )
         if changed:
             JobEvent.objects.create(
-                job=job, at=now, by=person(by), from_state=job.state, to_state=job.state, why="dismissed"
+                job=job, at=now, by=name_of(by), from_state=job.state, to_state=job.state, why="dismissed"
             )
     job.refresh_from_db()
     return bool(changed)
@@ -150,6 +147,12 @@ def end_wait(job: Job) -> bool:
     return job.move(State.RETRYING, State.QUEUED, "the wait is over", next_try_at=None)
 
 
+def failures(job: Job) -> int:
+    """How many tries have failed since a person last asked. One whose worker died is not among them."""
+    asked = job.events.filter(from_state__in=["", *ENDED]).order_by("pk").last()
+    return job.events.filter(pk__gt=asked.pk if asked else 0, to_state=State.RETRYING).count()
+
+
 def hand_back(job_id: UUID, why: str) -> bool:
     """Put a job this process works on back in the queue, with its bytes and without counting the try.
 
@@ -163,7 +166,7 @@ def hand_back(job_id: UUID, why: str) -> bool:
 
 
 def _same(kind: Kind, subject: str, request: dict[str, Any]) -> Job | None:
-    running = Job.objects.active().filter(kind=kind, subject=subject).first()
+    running = active(kind, subject)
     if running is not None and running.request != request:
         raise _conflict(kind, subject)
     return running
@@ -193,7 +196,9 @@ def _requeue_lost(job: Job) -> bool:
     """The worker of this job died: back into the queue, unless that happened too often."""
     state = State(job.state)
     lease = worker.process_of(job.worker)
+    log.warning("%s (job %s): its worker %s died while it was %s.", job, job.pk, lease, state)
     if job.attempt >= DEATHS:
+        leftovers.settle(job)
         return job.move(
             state,
             State.FAILED,
@@ -229,4 +234,4 @@ def _end_waiting(job: Job, by: str) -> bool:
 
 def active(kind: Kind, subject: str) -> Job | None:
     """The job of this kind that is under way for the subject, if any."""
-    return Job.objects.filter(kind=kind, subject=subject, state__in=ACTIVE).first()
+    return Job.objects.active().filter(kind=kind, subject=subject).first()

@@ -13,6 +13,7 @@ from gallery.downloads.places import INGEST
 from gallery.downloads.state import State as IngestState
 from gallery.downloads.store import Ingest
 from gallery.models import Job
+from gallery.services import models_folder
 from gallery.states import Kind, State
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,16 @@ def discard(job: Job) -> None:
         _discard_ingest(str(job.pk))
     if job.kind == Kind.STARTER:
         shutil.rmtree(settings.STARTER_PATH / ".packages", ignore_errors=True)
+
+
+def settle(job: Job) -> None:
+    """Undo half of a commit, if a worker died in one; the bytes are kept. Only when nobody works on the job."""
+    if in_commit(job):
+        try:
+            with models_folder.changing():
+                Ingest(settings.MODELS_PATH, str(job.pk))
+        except DownloadError as error:
+            log.warning("The commit of job %s could not be undone: %s", job.pk, error)
 
 
 def in_commit(job: Job) -> bool:

@@ -4,11 +4,15 @@ A message may be sent twice or be lost. Who works on a job is decided by a guard
 wait without a message are found and sent again.
 """
 
+import logging
+import sqlite3
 from uuid import UUID
 
 from django.utils.module_loading import import_string
 from huey.api import Task
 from huey.contrib.djhuey import HUEY, db_task
+
+log = logging.getLogger(__name__)
 
 #: By its dotted path, so that a service can wake a worker without importing what workers do.
 _WORK = "gallery.tasks.work"
@@ -20,11 +24,17 @@ def run_job(job_id: str) -> None:
 
 
 def wake(job_id: UUID, delay: float = 0.0) -> None:
-    """Ask a worker of this node to look at the job, `delay` seconds from now."""
-    if delay > 0:
-        run_job.schedule(args=(str(job_id),), delay=delay)
-    else:
-        run_job(str(job_id))
+    """Ask a worker of this node to look at the job, `delay` seconds from now.
+
+    A queue that takes no message is no reason to lose what was asked for: the job is recorded.
+    """
+    try:
+        if delay > 0:
+            run_job.schedule(args=(str(job_id),), delay=delay)
+        else:
+            run_job(str(job_id))
+    except sqlite3.Error as error:
+        log.warning("The queue took no message for job %s (%s); a worker finds it within two minutes.", job_id, error)
 
 
 def waiting() -> set[UUID]:

@@ -4,10 +4,9 @@ What was read last stays until something better is written. One gallery's failur
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from hashlib import sha256
 from threading import Event
 from typing import Any
 
@@ -17,20 +16,21 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from gallery.catalog import configured
 from gallery.catalog.entries import CatalogEntry
-from gallery.catalog.errors import CatalogError, SourceError
-from gallery.catalog.sources import Fetched, fetch_index
+from gallery.catalog.errors import CatalogError
+from gallery.catalog.parsing import ParsedIndex
+from gallery.catalog.sources import Fetched, Known, fetch_index
 from gallery.models import Entry, EntryTag, Gallery, Job
 from gallery.services import jobs, running
 from gallery.services.errors import EntryGone
+from gallery.services.intent import Stopped
 from gallery.services.running import JobRun
 from gallery.services.transport import downloader
 from gallery.states import Kind, State
 
 log = logging.getLogger(__name__)
 
-#: The gallery that is made on this machine; the settings say nothing about it.
-STARTER = "starter"
 #: A gallery that failed is asked again this soon.
 AFTER_FAILURE = timedelta(minutes=10)
 
@@ -43,34 +43,24 @@ def sync_from_settings() -> list[str]:
 
     A gallery that the settings no longer name is not shown any more; what was read of it is kept.
     """
-    problems, named = [], [STARTER]
-    for position, item in enumerate(settings.GALLERIES, start=1):
-        if problem := _problem(item):
-            problems.append(problem)
-            log.error(problem)
-            continue
-        named.append(item["name"].strip())
-        _sync(item, position)
-    Gallery.objects.exclude(name__in=named).update(enabled=False)
+    good, problems = configured.read(settings.GALLERIES)
+    for problem in problems:
+        log.warning(problem)
+    for wanted in good:
+        _sync(wanted)
+    Gallery.objects.exclude(name__in=[configured.STARTER, *(wanted.name for wanted in good)]).update(enabled=False)
     return problems
 
 
-def _problem(item: object) -> str:
-    if not isinstance(item, Mapping):
-        return f"LOCALAI_GALLERIES has {str(item)[:100]!r}; each gallery must be a map with name and url."
-    for key in ("name", "url"):
-        if not isinstance(item.get(key), str) or not item[key].strip():
-            return f"LOCALAI_GALLERIES has {str(dict(item))[:200]}, which has no {key}; add one."
-    if item["name"].strip() == STARTER:
-        return f"LOCALAI_GALLERIES has a gallery called {STARTER}, which is the console's own; choose another name."
-    return ""
+def setting_problems() -> list[str]:
+    """A sentence for each gallery of the settings that is not used."""
+    return configured.read(settings.GALLERIES)[1]
 
 
-def _sync(item: Mapping[str, Any], position: int) -> None:
-    mirrors = [mirror for mirror in item.get("mirrors") or [] if isinstance(mirror, str)]
-    facts = {"url": item["url"].strip(), "mirrors": mirrors, "position": position, "enabled": True}
+def _sync(wanted: configured.Wanted) -> None:
+    facts = {"url": wanted.url, "mirrors": list(wanted.mirrors), "position": wanted.position, "enabled": True}
     with transaction.atomic():
-        gallery, created = Gallery.objects.get_or_create(name=item["name"].strip()[:100], defaults=facts)
+        gallery, created = Gallery.objects.get_or_create(name=wanted.name, defaults=facts)
         if not created:
             moved = gallery.url != facts["url"]
             # What another address said about its copy says nothing about this one's.
@@ -90,17 +80,17 @@ def request_refresh_all(by: AbstractBaseUser | None) -> list[Job]:
 def run_refresh(run: JobRun) -> str:
     gallery = _gallery(run.job.request["gallery"])
     run.say(f"Asking {gallery.name} for its index")
-    return _refresh_in_job(gallery, partial(_ask, gallery), run)
+    return _refresh_in_job(gallery, partial(_ask, gallery, run.check), run)
 
 
-def refresh_now(gallery_id: int, before_writing: Callable[[], None] = lambda: None) -> bool:
-    """Read the gallery, in this process. Returns whether anything was new.
+def refresh_now(gallery_id: int) -> bool:
+    """Read the gallery, whoever calls. Returns whether anything was new.
 
     Raises EntryGone without such a gallery, SourceError or CatalogError without a usable index: then what was read
     before is kept, and the reason is written to the gallery.
     """
     gallery = _gallery(gallery_id)
-    return _take_over(gallery, partial(_ask, gallery), before_writing)
+    return _take_over(gallery, partial(_ask, gallery), lambda: None) is not None
 
 
 def refresh_due(now: datetime, minutes: int, stopping: Event) -> list[str]:
@@ -120,12 +110,19 @@ def refresh_due(now: datetime, minutes: int, stopping: Event) -> list[str]:
 
 
 def _refresh_quietly(gallery: Gallery, stopping: Event) -> bool:
+    def check() -> None:
+        if stopping.is_set():
+            raise Stopped
+
     try:
-        found = _ask(gallery)
+        found = _ask(gallery, check)
+    except Stopped:
+        return False
     except CatalogError as error:
+        log.warning("The gallery %s could not be read: %s %s", gallery.name, error, error.action)
         _remember_failure(gallery, error)
         return False
-    if _is_same(gallery, found):
+    if found.index is None:
         _remember_answer(gallery, found)
         return False
     job = request_refresh(gallery, by=None)
@@ -134,9 +131,13 @@ def _refresh_quietly(gallery: Gallery, stopping: Event) -> bool:
 
 
 def _refresh_in_job(gallery: Gallery, ask: Callable[[], Fetched], run: JobRun) -> str:
-    changed = _take_over(gallery, ask, lambda: run.move(State.COMMITTING, "the index was read", "Writing the entries"))
+    new = _take_over(gallery, ask, lambda: run.move(State.COMMITTING, "the index was read", "Writing the entries"))
     gallery.refresh_from_db()
-    return f"{gallery.entry_count:,} entries, {'read anew' if changed else 'nothing new'}"
+    count = f"{gallery.entry_count:,} entries"
+    if new is None:
+        return f"{count}, nothing new"
+    left_out, _ = new.left_out
+    return f"{count}, read anew" + (f"; {left_out:,} left out, the worker's log says why" if left_out else "")
 
 
 def _gallery(gallery_id: int) -> Gallery:
@@ -146,63 +147,57 @@ def _gallery(gallery_id: int) -> Gallery:
     return gallery
 
 
-def _ask(gallery: Gallery) -> Fetched:
+def _ask(gallery: Gallery, check: Callable[[], None] = lambda: None) -> Fetched:
+    known = Known(gallery.etag, gallery.last_modified, gallery.digest)
     with downloader() as transport:
-        found = fetch_index(
-            gallery.url,
-            gallery.mirrors,
-            etag=gallery.etag if gallery.digest else "",
-            last_modified=gallery.last_modified if gallery.digest else "",
-            fetcher=transport.fetch,
-        )
-    if found.index is not None and not found.index.entries:
-        raise SourceError(f"The index at {found.url} has no entry that can be used.", retry=False)
-    return found
+        return fetch_index(gallery.url, gallery.mirrors, known=known, fetcher=transport.fetch, check=check)
 
 
-def _is_same(gallery: Gallery, found: Fetched) -> bool:
-    return found.body is None or sha256(found.body).hexdigest() == gallery.digest
-
-
-def _take_over(gallery: Gallery, ask: Callable[[], Fetched], before_writing: Callable[[], None]) -> bool:
+def _take_over(gallery: Gallery, ask: Callable[[], Fetched], before_writing: Callable[[], None]) -> ParsedIndex | None:
+    """Write what is new, and return it; None when nothing is."""
     try:
         found = ask()
     except CatalogError as error:
         _remember_failure(gallery, error)
         raise
     before_writing()
-    if _is_same(gallery, found) or found.index is None or found.body is None:
+    if found.index is None:
         _remember_answer(gallery, found)
-        return False
-    _write(gallery, found.index.entries, found, sha256(found.body).hexdigest())
-    return True
+        return None
+    for reason in found.index.left_out[1]:
+        log.warning("Gallery %s, left out: %s", gallery.name, reason)
+    _write(gallery, found, found.index)
+    return found.index
 
 
 def _remember_failure(gallery: Gallery, error: CatalogError) -> None:
-    Gallery.objects.filter(pk=gallery.pk).update(error=str(error), checked_at=timezone.now())
+    Gallery.objects.filter(pk=gallery.pk).update(error=f"{error} {error.action}".strip(), checked_at=timezone.now())
 
 
 def _remember_answer(gallery: Gallery, found: Fetched, **fields: Any) -> None:
-    Gallery.objects.filter(pk=gallery.pk).update(
-        etag=found.etag[:500], last_modified=found.last_modified[:100], checked_at=timezone.now(), error="", **fields
-    )
+    known = {"etag": found.known.etag[:500], "last_modified": found.known.last_modified[:100]}
+    Gallery.objects.filter(pk=gallery.pk).update(**known, checked_at=timezone.now(), error="", **fields)
 
 
-def _write(gallery: Gallery, entries: Sequence[CatalogEntry], found: Fetched, digest: str) -> None:
+def _write(gallery: Gallery, found: Fetched, index: ParsedIndex) -> None:
     """All of it or nothing: a page never sees half a gallery."""
-    rows = [_row(gallery, entry, position) for position, entry in enumerate(entries)]
-    names = {row.name for row in rows}
+    names: set[str] = set()
     with transaction.atomic():
-        Entry.objects.bulk_create(
-            rows, batch_size=_BATCH, update_conflicts=True, unique_fields=["gallery", "name"], update_fields=_WRITTEN
-        )
-        known = dict(Entry.objects.filter(gallery=gallery).values_list("name", "pk"))
-        _delete([pk for name, pk in known.items() if name not in names])
         EntryTag.objects.filter(entry__gallery=gallery).delete()
-        EntryTag.objects.bulk_create(
-            [EntryTag(entry_id=known[row.name], tag=tag) for row in rows for tag in _tags(row)], batch_size=_BATCH
-        )
-        _remember_answer(gallery, found, digest=digest, refreshed_at=timezone.now(), entry_count=len(rows))
+        for batch in index.batches(_BATCH):
+            _write_batch(gallery, batch, first=len(names))
+            names |= {entry.name for entry in batch}
+        known = Entry.objects.filter(gallery=gallery).values_list("pk", "name")
+        _delete([pk for pk, name in known if name not in names])
+        _remember_answer(gallery, found, digest=found.known.digest, refreshed_at=timezone.now(), entry_count=len(names))
+
+
+def _write_batch(gallery: Gallery, batch: list[CatalogEntry], first: int) -> None:
+    rows = [_row(gallery, entry, position) for position, entry in enumerate(batch, start=first)]
+    Entry.objects.bulk_create(rows, update_conflicts=True, unique_fields=["gallery", "name"], update_fields=_WRITTEN)
+    # Of a row that was there before, the key is not told.
+    keys = dict(Entry.objects.filter(gallery=gallery, name__in=[row.name for row in rows]).values_list("name", "pk"))
+    EntryTag.objects.bulk_create(EntryTag(entry_id=keys[row.name], tag=tag) for row in rows for tag in _tags(row))
 
 
 def _delete(gone: list[int]) -> None:

@@ -10,14 +10,14 @@ from time import monotonic
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from gallery.catalog.errors import CatalogError
 from gallery.downloads.errors import DownloadError
 from gallery.models import Job, JobFile
 from gallery.services import jobs, leftovers, worker
-from gallery.services.errors import JobError
+from gallery.services.errors import DatabaseAway, JobError
 from gallery.services.intent import Cancelled, Intent, Lost, Stopped
 from gallery.states import WORKING, State, Wanted
 
@@ -52,21 +52,25 @@ class JobRun:
         self._percent = -1
         self._files: dict[str, FileProgress] = {}
 
-    def claim(self) -> bool:
-        """Take a queued job. Returns False when somebody else was first."""
+    def claim(self, is_its_turn: Callable[[Job], bool] = lambda _: True) -> bool:
+        """Take a queued job. Returns False when somebody else was first, or when it is not its turn.
+
+        Both are decided in one transaction, so that of two who ask at once the second sees what the first took.
+        """
         now = timezone.now()
         attempt = self.job.attempt + 1
-        return self.job.move(
-            State.QUEUED,
-            State.RESOLVING,
-            f"try {attempt} by worker {worker.process_of(self.lease)}",
-            worker=self.lease,
-            heartbeat_at=now,
-            attempt=attempt,
-            next_try_at=None,
-            started_at=now if attempt == 1 else self.job.started_at or now,
-            message="Finding out what is needed",
-        )
+        with transaction.atomic():
+            return is_its_turn(self.job) and self.job.move(
+                State.QUEUED,
+                State.RESOLVING,
+                f"try {attempt} by worker {worker.process_of(self.lease)}",
+                worker=self.lease,
+                heartbeat_at=now,
+                attempt=attempt,
+                next_try_at=None,
+                started_at=now if attempt == 1 else self.job.started_at or now,
+                message="Finding out what is needed",
+            )
 
     @contextmanager
     def heart(self) -> Iterator[None]:
@@ -168,7 +172,12 @@ class JobRun:
             log.warning("The heartbeat of job %s could not be written", self.job.pk, exc_info=True)
 
 
-def run(job_id: UUID, work: Callable[[JobRun], str], stopping: Event | None = None) -> float | None:
+def run(
+    job_id: UUID,
+    work: Callable[[JobRun], str],
+    stopping: Event | None = None,
+    is_its_turn: Callable[[Job], bool] = lambda _: True,
+) -> float | None:
     """Claim the job, do the work, and write how it ended. Harmless when somebody else has the job.
 
     `work` returns what was done, in a few words, with the job in COMMITTING. Returns the seconds until the next try
@@ -178,7 +187,7 @@ def run(job_id: UUID, work: Callable[[JobRun], str], stopping: Event | None = No
     if job is None or not _is_ready(job):
         return None
     held = JobRun(job, stopping)
-    if not held.claim():
+    if not held.claim(is_its_turn):
         return None
     with held.heart():
         return _work_and_settle(held, work)
@@ -197,14 +206,21 @@ def _work_and_settle(held: JobRun, work: Callable[[JobRun], str]) -> float | Non
             held.check()
             done = work(held)
             held.move(State.DONE, done, done, cause="", error="", action="", speed=None)
+            # Only now: until it is recorded that all is in place, the job's folder is what tells.
+            leftovers.discard(held.job)
         except (DownloadError, CatalogError, JobError) as error:
             return _failed(held, error)
+        except OperationalError as error:
+            return _failed(held, DatabaseAway(f"The database did not answer: {error}.", "It is tried again by itself."))
     except Cancelled:
         _cancelled(held)
     except Stopped:
         jobs.hand_back(held.job.pk, "its worker was told to stop")
     except Lost:
         log.info("Job %s is no longer held by this worker", held.job.pk)
+    except OperationalError as error:
+        # It still does not answer, so that nothing can be recorded; without a heartbeat the job is found again.
+        log.warning("%s (job %s) is left until the database answers again: %s.", held.job, held.job.pk, error)
     except Exception as error:
         # The edge of the worker's loop: whatever it was, the job must not stay at work.
         log.exception("Job %s (%s) failed unexpectedly", held.job.pk, held.job)
@@ -216,16 +232,18 @@ def _failed(held: JobRun, error: DownloadError | CatalogError | JobError) -> flo
     held.stop.look()
     if held.job.state != State.COMMITTING:
         held.check()
-    attempt = held.job.attempt
+    attempt = jobs.failures(held.job) + 1
     facts: dict[str, Any] = {"cause": error.cause[:40], "error": str(error), "action": error.action, "speed": None}
     if not error.retry or attempt >= TRIES:
         held.move(State.FAILED, str(error), **facts)
+        log.warning("%s (job %s) failed: %s %s", held.job, held.job.pk, error, error.action)
         return None
     delay = wait_before(attempt + 1, error.retry_after)
     message = f"Try {attempt + 1} of {TRIES} in {delay:.0f} s"
     held.move(
         State.RETRYING, str(error), message, next_try_at=timezone.now() + timedelta(seconds=delay), **facts, worker=""
     )
+    log.warning("%s (job %s): %s %s %s.", held.job, held.job.pk, error, error.action, message)
     return delay
 
 

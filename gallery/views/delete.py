@@ -25,7 +25,7 @@ def delete(request: HttpRequest, name: str) -> HttpResponse:
     try:
         job = deletions.request_delete(name, request.user)  # type: ignore[arg-type]  # nobody else comes this far
     except JobError as error:
-        messages.error(request, f"{error} {error.action}".strip())
+        messages.error(request, error.in_full)
         return _page(request, preview, status=409)
     response = redirect(job)
     response.status_code = 303

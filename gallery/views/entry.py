@@ -25,7 +25,7 @@ from team.access import requires
 @require_GET
 def entry(request: HttpRequest, gallery: str, name: str) -> HttpResponse:
     found = _entry(gallery, name)
-    if request.htmx and not request.htmx.boosted:  # type: ignore[attr-defined]
+    if htmx.wants_part(request):
         return htmx.render_partial(request, "gallery/entry.html", _standing(found), partial="standing")
     return _page(request, found, InstallForm(entry_name=found.name))
 
@@ -43,10 +43,10 @@ def install(request: HttpRequest, gallery: str, name: str) -> HttpResponse:
     try:
         job = installs.request_install(found, form.wanted_name, request.user)  # type: ignore[arg-type]  # nobody else comes this far
     except JobError as error:
-        return _refused(request, found, form, f"{error} {error.action}".strip())
+        return _refused(request, found, form, error.in_full)
     if "name" in request.POST:
         return HttpResponseRedirect(job.get_absolute_url(), status=303)
-    messages.success(request, f"{found.name} is being installed.")
+    messages.success(request, f"{found.name} is being installed. The strip at the top and Jobs show how far it is.")
     return htmx.back(request, job.get_absolute_url())
 
 

@@ -36,6 +36,7 @@ def index(request: HttpRequest) -> HttpResponse:
         "hidden": [pair for pair in wish.parameters() if pair[0] not in ("q", "sort", "page")],
         "galleries": galleries,
         "problems": [gallery for gallery in galleries if gallery.error],
+        "setting_problems": refreshing.setting_problems(),
         "read_at": min((gallery.refreshed_at for gallery in galleries if gallery.refreshed_at), default=None),
         "never_read": not any(gallery.refreshed_at for gallery in galleries),
         "entry_count": sum(gallery.entry_count for gallery in galleries),
@@ -47,7 +48,7 @@ def index(request: HttpRequest) -> HttpResponse:
         **_pages(wish, found.total(wish)),
     }
     response = htmx.render_partial(request, "gallery/index.html", context, partial="results")
-    if request.htmx and not request.htmx.boosted:  # type: ignore[attr-defined]
+    if htmx.wants_part(request):
         # The form sends its empty fields too; the address in the browser names only what was asked for.
         response.headers["HX-Replace-Url"] = reverse("gallery:index") + wish.query_string.rstrip("?")
     return response
@@ -60,7 +61,7 @@ def refresh(request: HttpRequest) -> HttpResponse:
         started = refreshing.request_refresh_all(request.user)  # type: ignore[arg-type]  # nobody else comes this far
         messages.success(request, f"Reading {len(started)} {'gallery' if len(started) == 1 else 'galleries'} again.")
     except JobError as error:
-        messages.error(request, f"{error} {error.action}".strip())
+        messages.error(request, error.in_full)
     return htmx.back(request, reverse("gallery:index"))
 
 
@@ -72,7 +73,7 @@ def _cards(entries: Sequence[Entry], installed: frozenset[str]) -> list[dict[str
             "install_url": reverse("gallery:install", args=[entry.gallery.name, entry.name]),
             "labels": labels(entry)[:SHOWN_LABELS],
             "icon": entry.icon if settings.GALLERY_ICONS and entry.icon.startswith("https://") else "",
-            "installed": entry.name.replace("/", "__") in installed,
+            "installed": entry.name in installed,
             "job_id": entry.job_id,  # type: ignore[attr-defined]
         }
         for entry in entries

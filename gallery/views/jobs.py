@@ -8,12 +8,13 @@ from django.contrib import messages
 from django.contrib.auth import get_user_model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_GET, require_POST
 
 from gallery import job_lists
-from gallery.job_figures import already_here, figures, file_figures
+from gallery.job_figures import already_here, common_folder, figures, file_figures
 from gallery.job_lists import ATTENTION, CONSOLE, PROGRESS, RECORD, Asked
 from gallery.models import Job
 from gallery.services import jobs as service
@@ -21,6 +22,7 @@ from gallery.services.errors import JobError
 from gallery.services.running import TRIES
 from gallery.states import ENDED, Kind, State
 from localai_admin.lib import htmx
+from models import secrets
 from team.access import requires
 
 #: Seconds between two looks: while something moves, and while nothing does.
@@ -34,7 +36,7 @@ PEOPLE = 200
 def jobs(request: HttpRequest) -> HttpResponse:
     asked, moment = Asked.read(request.GET), timezone.now()
     now = job_lists.now(moment)
-    if request.htmx and not request.htmx.boosted and request.GET.get("v") == now.version and not now.ticking:  # type: ignore[attr-defined]
+    if htmx.wants_part(request) and request.GET.get("v") == now.version and not now.ticking:
         return htmx.unchanged()
     found, more = _tab(asked, moment)
     context = {
@@ -50,7 +52,11 @@ def jobs(request: HttpRequest) -> HttpResponse:
     }
     if asked.tab == RECORD:
         context |= _filters()
-    return htmx.render_partial(request, "gallery/jobs.html", context, partial="list")
+    response = htmx.render_partial(request, "gallery/jobs.html", context, partial="list")
+    if htmx.wants_part(request) and "v" not in request.GET:
+        # What was typed, not a poll: the address follows, so that a reload and the way back show the same.
+        response.headers["HX-Replace-Url"] = reverse("gallery:jobs") + asked.query_string()
+    return response
 
 
 def _tab(asked: Asked, moment: datetime) -> tuple[list[Job], bool]:
@@ -100,19 +106,21 @@ def _filters() -> dict[str, Any]:
 def job(request: HttpRequest, pk: str) -> HttpResponse:
     found, moment = get_object_or_404(Job, pk=pk), timezone.now()
     numbers = figures(found, moment)
-    if request.htmx and not request.htmx.boosted:  # type: ignore[attr-defined]
+    if htmx.wants_part(request):
         seen = _moment(request.GET.get("since", ""))
         if seen and found.changed_at <= seen and not numbers.changes_with_time:
             return htmx.unchanged()
     files, events = list(found.files.all()), list(found.events.all())
+    folder = common_folder([file.filename for file in files])
     context = {
         "section": "Jobs",
         "figures": numbers,
-        "files": [file_figures(found, file) for file in files],
+        "files": [file_figures(found, file, folder) for file in files],
+        "folder": folder,
         "already_here": already_here(files),
         "events": events,
         "since": next((event.at for event in reversed(events) if event.to_state == found.state), found.changed_at),
-        "request_json": json.dumps(found.request, indent=2, ensure_ascii=False),
+        "request_json": json.dumps(secrets.masked(found.request), indent=2, ensure_ascii=False),
         "is_install": found.kind == Kind.INSTALL,
         "is_done": found.state == State.DONE,
         "model_name": found.subject,
@@ -124,10 +132,12 @@ def job(request: HttpRequest, pk: str) -> HttpResponse:
 
 
 def _moment(text: str) -> datetime | None:
+    """None for anything but a moment with its time zone."""
     try:
-        return parse_datetime(text)
+        moment = parse_datetime(text)
     except ValueError:
         return None
+    return moment if moment and timezone.is_aware(moment) else None
 
 
 @requires("gallery.control_job")
@@ -147,7 +157,7 @@ def retry(request: HttpRequest, pk: str) -> HttpResponse:
         if not service.retry(found, request.user):  # type: ignore[arg-type]  # nobody else comes this far
             messages.error(request, f"There is nothing to retry: {found.subject} is {found.state}.")
     except JobError as error:
-        messages.error(request, f"{error} {error.action}".strip())
+        messages.error(request, error.in_full)
     return htmx.back(request, found.get_absolute_url())
 
 

@@ -32,5 +32,12 @@ def duration_text(seconds: float | None) -> str:
     return " ".join(part for part in parts if part) or "0 s"
 
 
+def age_text(seconds: float) -> str:
+    """45 s, 12 min, 3 h, 5 d: one unit, so that it stands still while somebody reads."""
+    left = max(0, int(seconds))
+    size, unit = next(((size, unit) for size, unit in _TIME_UNITS if left >= size), (1, "s"))
+    return f"{left // size} {unit}"
+
+
 def percent_text(value: float | None) -> str:
     return ABSENT if value is None else f"{value:.0f} %" if value >= 10 else f"{value:.1f} %"

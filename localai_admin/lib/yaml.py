@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 import yaml
 
-from localai_admin.lib.yaml_limits import Limits, YamlError
+from localai_admin.lib.yaml_limits import TOO_DEEP, Limits, YamlError
 
 __all__ = ["YamlError", "dump", "load"]
 
@@ -72,6 +72,8 @@ def _checked(text: str) -> str:
 
 
 def _sentence(problem: str) -> str:
+    if "maximum nesting depth" in problem:
+        return TOO_DEEP
     problem = problem.strip() or "this is not YAML"
     return problem[0].upper() + problem[1:] + ("" if problem.endswith((".", "!", "?")) else ".")
 

@@ -10,6 +10,7 @@ MAX_DEPTH = 64
 MAX_NODES = 4_000_000
 #: Nodes that aliases and merge keys stand for: what a small file can make large.
 MAX_EXPANSION = 250_000
+TOO_DEEP = f"Lists and maps are nested deeper than {MAX_DEPTH} levels here; use fewer."
 #: Text that weighs as much as one node.
 _TEXT_OF_A_NODE = 256
 
@@ -96,7 +97,7 @@ class Limits:
 
     def _check_depth(self, below: int, line: int | None) -> None:
         if len(self.stack) + below > MAX_DEPTH:
-            raise YamlError(f"Lists and maps are nested deeper than {MAX_DEPTH} levels here.", line)
+            raise YamlError(TOO_DEEP, line)
 
     _HANDLERS: ClassVar[dict[type[yaml.Event], Callable[["Limits", Any, int | None], None]]] = {
         yaml.DocumentStartEvent: _document,

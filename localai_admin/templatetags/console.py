@@ -33,11 +33,13 @@ TONES = {
     "retrying": "attention",
     "backoff": "attention",
     "unknown": "attention",
+    "attention": "attention",
     "failed": "failed",
+    "asked": "waiting",
     "stopped": "resting",
     "cancelled": "resting",
 }
-WORDS = {"backoff": "Backing off", "cancelled": "Cancelled"}
+WORDS = {"backoff": "Backing off", "asked": "Asked"}
 
 
 @register.simple_tag
@@ -70,13 +72,7 @@ def ago(moment: datetime | None) -> str | SafeString:
     if moment is None:
         return units.ABSENT
     age = (timezone.now() - moment).total_seconds()
-    text = (
-        "just now"
-        if 0 <= age < 5
-        else f"{units.duration_text(age)} ago"
-        if age > 0
-        else f"in {units.duration_text(-age)}"
-    )
+    text = "just now" if 0 <= age < 5 else f"{units.age_text(age)} ago" if age > 0 else f"in {units.age_text(-age)}"
     return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), _absolute(moment), text)
 
 
@@ -90,7 +86,7 @@ def since(moment: datetime | None) -> str | SafeString:
         '<time datetime="{}" title="since {}">{}</time>',
         moment.isoformat(),
         _absolute(moment),
-        units.duration_text(age),
+        units.age_text(age),
     )
 
 

@@ -9,7 +9,7 @@ import grpc
 
 from models.backend.errors import Cancelled, LoadRefused, translate
 from models.backend.proto import backend_pb2, backend_pb2_grpc
-from models.backend.types import Chunk, Metrics, StateName, Status
+from models.backend.types import STATES, Chunk, Metrics, Status
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -29,7 +29,6 @@ _CHANNEL_OPTIONS = [
     # Connections are not shared, so that closing one client really ends its own.
     ("grpc.use_local_subchannel_pool", 1),
 ]
-_STATES: dict[int, StateName] = {0: "uninitialized", 1: "busy", 2: "ready", -1: "error"}
 
 
 class _Connection:
@@ -108,7 +107,7 @@ class BackendClient:
         said = self._call(self._stub().Status, backend_pb2.HealthMessage(), timeout, "Status")
         known = said.HasField("memory")
         return Status(
-            state=_STATES.get(said.state, "error"),
+            state=STATES.get(said.state, "error"),
             memory_total=said.memory.total if known else None,
             breakdown=dict(said.memory.breakdown),
         )

@@ -32,7 +32,7 @@ class LoadRefused(BackendError):
 
     def __init__(self, message: str) -> None:
         self.message = message
-        reason = message.strip().rstrip(".") or "it gave no reason; its log may say more"
+        reason = _reason(message) or "it gave no reason; its log may say more"
         super().__init__(f"The backend could not load the model: {reason}.")
 
 
@@ -49,6 +49,8 @@ class CallFailed(BackendError):
         self.code, self.details = code, details
         super().__init__(sentence)
 
+
+_LONGEST_REASON = 1000
 
 #: What a person can do about an error of a backend's own, where the code alone tells.
 _ADVICE = {
@@ -73,9 +75,15 @@ def translate(error: grpc.RpcError, method: str, address: str, timeout: float) -
         return Unsupported(f"This backend does not offer {method}; choose a backend that does.")
     if code is grpc.StatusCode.CANCELLED:
         return Cancelled(f"{method} was cancelled before it was answered; ask again if it is still wanted.")
-    reason = details.strip().rstrip(".") or "no reason given"
+    reason = _reason(details) or "no reason given"
     advice = _ADVICE.get(code, "The backend's log may say more.")
     return CallFailed(code.name, details, f"{method} failed: {reason}. {advice}")
+
+
+def _reason(said: str) -> str:
+    """A backend's words as a part of a sentence: on one line, so that no line of a log is forged, and not too long."""
+    line = " ".join(said[: 2 * _LONGEST_REASON].split()).rstrip(".")
+    return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}…"
 
 
 def _code_and_details(error: grpc.RpcError) -> tuple[grpc.StatusCode, str]:

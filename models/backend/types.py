@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 StateName = Literal["uninitialized", "busy", "ready", "error"]
+#: By the numbers of the protocol.
+STATES: dict[int, StateName] = {0: "uninitialized", 1: "busy", 2: "ready", -1: "error"}
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import psutil
 
+from localai_admin.lib.files import made_once
+
 #: In the environment of every backend, and so of everything it starts: `<data folder id>:<instance id>`.
 MARKER = "LOCALAI_ADMIN_INSTANCE"
 
@@ -77,15 +79,7 @@ def marker(owner: str, instance: int) -> str:
 
 def owner_id(folder: Path) -> str:
     """The id of a data folder, made at the first call and kept in it. It tells two consoles on one machine apart."""
-    kept = folder / "owner-id"
-    try:
-        descriptor = os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
-    except FileExistsError:
-        return kept.read_text().strip()
-    with os.fdopen(descriptor, "w") as file:
-        made = secrets.token_hex(8)
-        file.write(made)
-    return made
+    return made_once(folder / "owner-id", secrets.token_hex(8)).strip()
 
 
 def _started(pid: int) -> float | None:

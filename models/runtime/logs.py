@@ -48,6 +48,8 @@ def keep_first_failure(path: Path) -> None:
     try:
         kept.unlink(missing_ok=True)
         os.link(path, kept)
+    except FileNotFoundError:
+        return  # It never came to a log.
     except OSError as error:
         log.warning("The log %s of a failed start could not be kept: %s.", path.name, error.strerror)
 

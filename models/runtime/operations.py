@@ -79,6 +79,7 @@ class Operations:
         if report.gone:
             self._store.move(row.id, State.STOPPING, State.STOPPED, _stopped(report), **FRESH)
         else:
+            log.warning("The backend of %s: %s", row.name, _survived(report))
             attempt = max(1, current.attempt)
             self._store.move(row.id, State.STOPPING, State.FAILED, _survived(report), attempt=attempt)
 
@@ -176,6 +177,7 @@ class Operations:
         report = self._end(row)
         if report.gone:
             return True
+        log.warning("The backend of %s: %s", row.name, _survived(report))
         if row.state is State.FAILED:
             self._store.update(row.id, State.FAILED, reason=_survived(report), attempt=max(1, row.attempt))
         else:
@@ -236,6 +238,7 @@ class Operations:
         )
 
     def _record(self, row: Row, decision: Decision) -> None:
+        log.warning("The backend of %s: %s", row.name, decision.reason)
         fields = {**NO_PROCESS, "attempt": decision.attempt, "next_try_at": None}
         if isinstance(decision, Backoff):
             fields["next_try_at"] = datetime.now(UTC) + timedelta(seconds=decision.delay)

@@ -39,8 +39,3 @@ def is_free(port: int) -> bool:
 
 def address(port: int) -> str:
     return f"{LOOPBACK}:{port}"
-
-
-def port_of(address: str) -> int | None:
-    port = address.rpartition(":")[2]
-    return int(port) if port.isdecimal() else None

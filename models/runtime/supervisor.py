@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from threading import Event, Lock
 
@@ -18,12 +18,14 @@ from models.runtime.patience import PatientStore
 from models.runtime.probes import Clients, Probes
 from models.runtime.reasons import BUSY
 from models.runtime.reconcile import Seen, Step, Work, decide
+from models.runtime.restarts import GOOD_RUN
 from models.runtime.rows import Row, Store, StoreUnavailable
 from models.states import ALIVE, State
 
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 30.0
+_GOOD_RUN = timedelta(seconds=GOOD_RUN)
 _LOGS_SECONDS = 2.0
 _THREADS = 128
 
@@ -96,6 +98,7 @@ class Supervisor:
             self._take(decide(row, self._seen(row, works.get(row.id)), now), row)
         self._probes.ask(row for row in rows if row.state is State.READY)
         self._name_busy(rows)
+        self._forget_failures(rows, now)
         self._trim_logs(rows)
         if time.monotonic() - self._swept > SWEEP_SECONDS:
             self._sweep()
@@ -211,6 +214,12 @@ class Supervisor:
             busy = self._probes.is_busy(row.id)
             if busy != (row.reason == BUSY):
                 self._store.update(row.id, State.READY, reason=BUSY if busy else "the backend answers again")
+
+    def _forget_failures(self, rows: list[Row], now: datetime) -> None:
+        """After a good run there are no failures in a row any more."""
+        for row in rows:
+            if row.state is State.READY and row.attempt and row.ready_at and now - row.ready_at > _GOOD_RUN:
+                self._store.update(row.id, State.READY, attempt=0)
 
     def _trim_logs(self, rows: list[Row]) -> None:
         if time.monotonic() - self._trimmed < _LOGS_SECONDS:

@@ -24,7 +24,7 @@ _TEMPLATE = "models/detail.html"
 @require_GET
 def detail(request: HttpRequest, name: str) -> HttpResponse:
     instance = Instance.objects.on_this_node().filter(name=name).first()
-    polls = request.htmx and not request.htmx.boosted  # type: ignore[attr-defined]
+    polls = htmx.wants_part(request)
     if polls and request.GET.get("since") == _mark(instance):
         return htmx.unchanged()
     model = inventory.model_row(name)
@@ -32,7 +32,7 @@ def detail(request: HttpRequest, name: str) -> HttpResponse:
         raise Http404
     context = _live(name, instance, model)
     if polls:
-        return render(request, f"{_TEMPLATE}#live", context)
+        return render(request, f"{_TEMPLATE}#live", {**context, "polled": True})
     return render(request, _TEMPLATE, {"section": "Models", **context, **_from_disk(name, model)})
 
 

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.core.paginator import Paginator
 from django.db.models import Count, Max, Q
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.views.decorators.http import require_GET
 
 from localai_admin.lib import htmx
@@ -26,7 +27,11 @@ def index(request: HttpRequest) -> HttpResponse:
     now = _mark()
     if request.htmx and request.GET.get("since") == now:  # type: ignore[attr-defined]
         return htmx.unchanged()
-    return htmx.render_partial(request, "models/index.html", {"mark": now, **_page(wish)}, partial="live")
+    response = htmx.render_partial(request, "models/index.html", {"mark": now, **_page(wish)}, partial="live")
+    if htmx.wants_part(request) and "since" not in request.GET:
+        # What was typed, not a poll: the address follows, so that a reload and the way back show the same.
+        response.headers["HX-Replace-Url"] = reverse("models:index") + wish.query_string.rstrip("?")
+    return response
 
 
 def _page(wish: table.Wish) -> dict[str, Any]:

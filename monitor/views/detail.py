@@ -25,7 +25,7 @@ _TEMPLATE = "monitor/detail.html"
 @requires("monitor.view_sample")
 @require_GET
 def detail(request: HttpRequest, name: str) -> HttpResponse:
-    polls = request.htmx and not request.htmx.boosted  # type: ignore[attr-defined]
+    polls = htmx.wants_part(request)
     if polls and request.GET.get("since") == _mark(name):
         return htmx.unchanged()
     subject = find(name)

@@ -12,13 +12,34 @@
     for (const element of document.querySelectorAll("[data-live]")) {
       if (!dueAt.has(element)) dueAt.set(element, now + 1000 * Number(element.dataset.live));
       if (now < dueAt.get(element) || element.classList.contains("htmx-request")) continue;
-      if (element.querySelector("details[open].confirm, details[open].menu, dialog[open]")) continue;
+      if (isHeld(element)) continue;
       if (element.hasAttribute("data-live-hold") && element.matches(":hover")) continue;
       dueAt.set(element, now + 1000 * Number(element.dataset.live));
       htmx.trigger(element, "live");
     }
   }
   setInterval(tick, 250);
+
+  // Nothing changes under a hand: while a menu, a question or a form is open in it, a live part waits.
+  function isHeld(element) {
+    return element.querySelector("details[open].confirm, details[open].menu, details[open].starter, dialog[open]");
+  }
+  document.addEventListener("htmx:beforeSwap", function (event) {
+    const target = event.detail.target;
+    if (event.detail.requestConfig.verb === "get" && target.matches("[data-live]") && isHeld(target)) event.detail.shouldSwap = false;
+  });
+  // What is done shows in the strip at once.
+  document.addEventListener("htmx:afterRequest", function (event) {
+    const strip = document.getElementById("strip");
+    if (event.detail.requestConfig.verb === "post" && strip) { dueAt.set(strip, 0); tick(); }
+  });
+  // A new row is seen to be new; what a person has opened stays open.
+  Idiomorph.defaults.callbacks.afterNodeAdded = function (node) {
+    if (node.nodeName === "TR" || node.nodeName === "LI") node.classList.add("is-new");
+  };
+  Idiomorph.defaults.callbacks.beforeAttributeUpdated = function (name, node) {
+    return !(name === "open" && node.nodeName === "DETAILS");
+  };
   document.addEventListener("visibilitychange", function () {
     if (document.hidden) return;
     for (const element of document.querySelectorAll("[data-live]")) dueAt.set(element, 0);
@@ -51,11 +72,38 @@
       root.setAttribute("data-bs-theme", next);
       try { localStorage.setItem("theme", next); } catch (error) { /* only for this page, then */ }
     }
+    const dismiss = event.target.closest("[data-dismiss]");
+    if (dismiss) dismiss.parentElement.remove();
     const opener = event.target.closest("[data-open]");
     if (opener) document.getElementById(opener.dataset.open).showModal();
     for (const open of document.querySelectorAll("details.menu[open], details.confirm[open]"))
       if (!open.contains(event.target)) open.open = false;
   });
+
+  // A second click of the same hand is not a second wish: the button in its place may say the opposite by then.
+  let lastWish = { form: "", at: 0 };
+  document.addEventListener("submit", function (event) {
+    const form = event.target.closest("form.action");
+    if (!form) return;
+    const place = form.closest("[id]")?.id || "";
+    if (lastWish.form === place && event.timeStamp - lastWish.at < 600) {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      return;
+    }
+    lastWish = { form: place, at: event.timeStamp };
+    const box = form.closest("details.confirm, details.menu");
+    if (box) box.open = false;
+  }, true);
+  // A good message goes by itself; a bad one stays until it is read.
+  document.addEventListener("htmx:afterSettle", fadeNotes);
+  fadeNotes();
+  function fadeNotes() {
+    for (const note of document.querySelectorAll(".notes .note-success:not([data-fading])")) {
+      note.dataset.fading = "";
+      setTimeout(function () { note.remove(); }, 8000);
+    }
+  }
 
   let goPressed = 0;
   document.addEventListener("keydown", function (event) {
@@ -92,8 +140,12 @@
     output.textContent = "";
     output.classList.remove("answer-error");
     figures.textContent = "Waiting for the first token";
-    send.disabled = true;
+    const said = document.getElementById("answer-said");
+    if (said) said.textContent = "";
+    const byButton = document.activeElement === send;
+    send.disabled = send.hidden = true;
     stop.hidden = false;
+    if (byButton) stop.focus();
     stop.onclick = function () { abort.abort(); };
     try {
       const answer = await fetch(form.action, {
@@ -104,8 +156,11 @@
       if (error.name !== "AbortError") fail(output, figures, "The line to the console broke before the answer was whole. Send again.");
       else figures.textContent += " · stopped";
     } finally {
-      send.disabled = false;
+      const byStop = document.activeElement === stop;
+      send.disabled = send.hidden = false;
       stop.hidden = true;
+      if (byStop) send.focus();
+      if (said) said.textContent = output.textContent;
     }
   }
 

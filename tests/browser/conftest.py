@@ -76,9 +76,9 @@ def welcome(page: Page, console: Console) -> None:
     page.get_by_role("heading", name="Four steps to the first token").wait_for()
 
 
-def sign_in(page: Page, console: Console) -> None:
+def sign_in(page: Page, console: Console, name: str = NAME) -> None:
     page.goto(console.address + "/sign-in/")
-    page.get_by_label("Username").fill(NAME)
+    page.get_by_label("Username").fill(name)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("navigation", name="Main").wait_for()

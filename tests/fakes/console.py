@@ -83,6 +83,21 @@ class Console:
         assert found, "no welcome link was printed"
         return found[0]
 
+    @property
+    def log(self) -> str:
+        """All that `up` and its children have written so far."""
+        return "".join(self.output)
+
+    def wait_for_log(self, *words: str, seconds: float = 40.0) -> str:
+        """The first line of the log with all the words, which may still have to come."""
+        end = time.monotonic() + seconds
+        while True:
+            for line in list(self.output):
+                if all(word in line for word in words):
+                    return line
+            assert time.monotonic() < end, f"no line with {words} in the log:\n{self.log}"
+            time.sleep(0.1)
+
     def child(self, name: str) -> psutil.Process:
         """The process of web (its worker), worker or agent."""
         assert self.process
@@ -103,14 +118,11 @@ class Console:
         assert self.process
         watcher = psutil.Process(self.process.pid)
         parts = [watcher, *watcher.children()]
-        parts += [
-            grandchild
-            for child in watcher.children()
-            if "granian" in " ".join(child.cmdline())
-            for grandchild in child.children()
-        ]
+        with contextlib.suppress(AssertionError, psutil.NoSuchProcess):
+            parts += self.child("web").children()
         for process in parts:
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         self.process.wait(10)
 
     def stop(self, number: int = signal.SIGINT, seconds: float = 60.0) -> int:

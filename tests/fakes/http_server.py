@@ -2,6 +2,7 @@
 
 import ssl
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 
 #: For 127.0.0.1 and files.test, signed by itself; its key is beside it, and opens nothing but these tests.
 CERTIFICATE = Path(__file__).parent.parent / "fixtures/tls/cert.pem"
+_PIECE = 64 << 10
 
 
 @dataclass
@@ -39,6 +41,9 @@ class Page:
     #: Give at most so many bytes of a range in one answer.
     most: int | None = None
     chunked: bool = False
+    #: Wait so long before an answer, and after each 64 KiB of it. Seconds.
+    wait: float = 0.0
+    pause: float = 0.0
     #: Send nothing, not even a header.
     silent: bool = False
     #: Send one header after another, without an end.
@@ -59,6 +64,8 @@ class Server:
         self.scheme = "https" if tls else "http"
         self.pages: dict[str, Page] = {}
         self.seen: list[Seen] = []
+        #: Bytes of bodies sent so far, by path. What is on the line counts as sent.
+        self.sent: Counter[str] = Counter()
         self.over = threading.Event()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._http.daemon_threads = True
@@ -110,6 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.console.seen.append(Seen(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
         page = self.console.pages.get(self.path.partition("?")[0], Page(status=404))
         self.close_connection = True
+        self.console.over.wait(page.wait)
         try:
             self._answer(page)
         except (BrokenPipeError, ConnectionResetError):
@@ -194,10 +202,18 @@ class _Handler(BaseHTTPRequestHandler):
             if cut is None and page.stall is None:
                 self.wfile.write(b"0\r\n\r\n")
         else:
-            self.wfile.write(body)
+            self._pieces(page, body)
         self.wfile.flush()
         if page.stall is not None:
             self.console.over.wait(30)
+
+    def _pieces(self, page: Page, body: bytes) -> None:
+        size = _PIECE if page.pause else len(body) or 1
+        for at in range(0, len(body), size):
+            piece = body[at : at + size]
+            self.wfile.write(piece)
+            self.console.sent[self.path.partition("?")[0]] += len(piece)
+            self.console.over.wait(page.pause)
 
     def _trickle(self) -> None:
         self.wfile.write(b"HTTP/1.1 200 OK\r\n")

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -79,7 +79,12 @@ def fetch(
 def install(models: Path, *files: FileSpec, job: str = "job-1", **more: object) -> None:
     ingest = Ingest(models, job, **more)  # type: ignore[arg-type]
     fetch(ingest, *files)
-    ingest.commit(files, [])
+    put_in_place(ingest, files, [])
+
+
+def put_in_place(ingest: Ingest, files: Sequence[FileSpec], texts: Sequence[tuple[str, bytes]]) -> None:
+    ingest.commit(files, texts)
+    ingest.discard()
 
 
 def everything(models: Path) -> dict[str, bytes]:
@@ -120,7 +125,7 @@ def test_a_file_of_this_machine_is_copied(models: Path, tmp_path: Path) -> None:
     ingest = Ingest(models, "job-1")
     file = spec(f"file://{tmp_path}/shelf/f")
     fetch(ingest, file, file_roots=[tmp_path / "shelf"])
-    ingest.commit([file], [])
+    put_in_place(ingest, [file], [])
     assert everything(models) == {"model.gguf": BODY}
 
 
@@ -167,7 +172,7 @@ def cut_once(server: Server, models: Path, at: int = 100_000, **how: object) -> 
 def test_a_broken_download_goes_on_where_it_was(server: Server, models: Path, how: dict[str, object]) -> None:
     ingest, file = cut_once(server, models, **how)
     fetch(ingest, file)
-    ingest.commit([file], [])
+    put_in_place(ingest, [file], [])
     assert everything(models) == {"model.gguf": BODY}
     assert server.asked("/f")[-1].headers["range"] == "bytes=100000-"
 
@@ -187,7 +192,7 @@ def test_a_server_that_does_not_go_on_is_begun_anew(server: Server, models: Path
         setattr(server.pages["/f"], name, value)
     told: list[Snapshot] = []
     fetch(ingest, file, told=told)
-    ingest.commit([file], [])
+    put_in_place(ingest, [file], [])
     assert everything(models) == {"model.gguf": BODY}
     assert [snapshot.done for snapshot in told] == sorted(snapshot.done for snapshot in told)
 
@@ -213,7 +218,7 @@ def test_a_file_that_has_shrunk_is_begun_anew(server: Server, models: Path) -> N
     server.gives("/f", b"short")
     file = spec(server.url("/f"), b"short")
     fetch(ingest, file)
-    ingest.commit([file], [])
+    put_in_place(ingest, [file], [])
     assert everything(models) == {"model.gguf": b"short"}
 
 
@@ -232,7 +237,7 @@ def test_a_worker_that_died_after_the_last_byte_needs_no_connection(server: Serv
 def test_pieces_of_a_server_that_gives_little_at_a_time_are_put_together(server: Server, models: Path) -> None:
     ingest, file = cut_once(server, models, most=50_000)
     fetch(ingest, file)
-    ingest.commit([file], [])
+    put_in_place(ingest, [file], [])
     assert everything(models) == {"model.gguf": BODY}
     assert len(server.asked("/f")) == 5
 
@@ -470,7 +475,7 @@ def test_a_file_with_the_same_digest_is_used_without_asking_for_it(server: Serve
     ingest = Ingest(models, "job-1")
     file = spec(server.url("/f"))
     fetch(ingest, file, told=told)
-    ingest.commit([file], [("m.yaml", b"name: m\n")])
+    put_in_place(ingest, [file], [("m.yaml", b"name: m\n")])
     assert server.seen == []
     assert told[-1].files[0].status == "already here"
     assert (told[-1].done, told[-1].total) == (len(BODY), len(BODY))
@@ -538,7 +543,7 @@ def test_a_link_put_there_during_the_download_is_not_followed(server: Server, mo
     fetch(ingest, file)
     (models / "sub").symlink_to(tmp_path)
     with pytest.raises(errors.UnsafeName):
-        ingest.commit([file], [])
+        put_in_place(ingest, [file], [])
     assert not (tmp_path / "x").exists()
 
 
@@ -560,7 +565,7 @@ def before_commit(server: Server, models: Path) -> tuple[Ingest, list[FileSpec]]
 
 def test_a_commit_puts_everything_in_place_and_cleans_up(server: Server, models: Path) -> None:
     ingest, files = before_commit(server, models)
-    ingest.commit(files, TEXTS)
+    put_in_place(ingest, files, TEXTS)
     assert everything(models) == {**dict(TEXTS), "a.bin": b"new a", "d/b.bin": BODY}
     assert not (models / ".ingest").exists()
     assert (models / "m.yaml").stat().st_mode & 0o777 == 0o644
@@ -575,7 +580,7 @@ def test_a_commit_that_fails_in_the_middle_leaves_the_model_as_it_was(server: Se
     assert not (models / "d").exists()
     again = Ingest(models, "job-1", owned=OLD)
     assert all(again.is_verified(file) for file in files)
-    again.commit(files, TEXTS)
+    put_in_place(again, files, TEXTS)
     assert everything(models) == {**dict(TEXTS), "a.bin": b"new a", "d/b.bin": BODY}
 
 
@@ -600,7 +605,7 @@ def test_a_worker_killed_in_the_middle_of_a_commit_is_undone_or_done(server: Ser
         assert {name: (models / name).read_bytes() for name in OLD} == OLD
         assert not (models / "d").exists()
         assert not again.committed
-        again.commit(files, TEXTS)
+        put_in_place(again, files, TEXTS)
     else:
         assert again.committed
         again.discard()
@@ -637,9 +642,53 @@ def test_a_configuration_of_another_model_is_not_replaced(server: Server, models
     ingest = Ingest(models, "job-1")
     fetch(ingest, file)
     with pytest.raises(errors.NameTaken):
-        ingest.commit([file], TEXTS)
+        put_in_place(ingest, [file], TEXTS)
     assert (models / "m.yaml").read_bytes() == b"another"
     assert not (models / "model.gguf").exists()
+
+
+def test_a_file_that_another_install_brought_meanwhile_is_left_as_it_is(server: Server, models: Path) -> None:
+    file = spec(server.gives("/f", BODY), BODY)
+    ingest = Ingest(models, "job-1")
+    fetch(ingest, file)
+    (models / file.filename).write_bytes(BODY)
+    kept = (models / file.filename).stat().st_ino
+    put_in_place(ingest, [file], TEXTS)
+    assert (models / file.filename).stat().st_ino == kept
+    assert (models / "m.yaml").exists()
+
+
+def test_a_file_that_was_here_and_was_taken_away_meanwhile_is_fetched_by_the_next_try(server, models) -> None:
+    file = spec(server.gives("/f", BODY), BODY)
+    (models / file.filename).write_bytes(BODY)
+    ingest = Ingest(models, "job-1")
+    fetch(ingest, file)
+    (models / file.filename).unlink()
+    with pytest.raises(errors.FileGone, match="is not there any more") as gone:
+        ingest.commit([file], TEXTS)
+    assert gone.value.retry
+    assert not (models / "m.yaml").exists()
+    fetch(ingest, file)
+    put_in_place(ingest, [file], TEXTS)
+    assert (models / file.filename).read_bytes() == BODY
+
+
+def test_a_template_that_another_model_brought_with_the_same_words_is_shared(server: Server, models: Path) -> None:
+    (models / "m.tmpl").write_bytes(dict(TEXTS)["m.tmpl"])
+    ingest = Ingest(models, "job-1")
+    put_in_place(ingest, [], TEXTS)
+    assert {name: (models / name).read_bytes() for name, _ in TEXTS} == dict(TEXTS)
+
+
+def test_a_file_that_another_model_uses_by_now_is_not_replaced(server: Server, models: Path) -> None:
+    (models / "a.bin").write_bytes(b"old a")
+    file = spec(server.gives("/a", b"new a"), b"new a", "a.bin")
+    ingest = Ingest(models, "job-1", owned=["a.bin"])
+    fetch(ingest, file)
+    ingest.owned = frozenset()
+    with pytest.raises(errors.NameTaken):
+        ingest.commit([file], TEXTS)
+    assert (models / "a.bin").read_bytes() == b"old a"
 
 
 @pytest.mark.parametrize("job", ["", "../x", "suspect", "a/b", ".x"])

@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -269,3 +269,13 @@ def test_a_port_that_is_taken_between_the_choice_and_the_start_is_not_used(node:
 
         node.begin(choose_port=choose)
         assert node.ready().address != ports.address(taken)
+
+
+def test_after_a_good_run_the_failures_before_it_are_forgotten(node: Node) -> None:
+    node.begin()
+    row = node.ready()
+    node.store.update(row.id, State.READY, attempt=3)
+    time.sleep(0.3)
+    assert node.until(row, State.READY).attempt == 3
+    node.store.update(row.id, State.READY, ready_at=datetime.now(UTC) - timedelta(seconds=61))
+    node.until(row, State.READY, seen=lambda now: now.attempt == 0)

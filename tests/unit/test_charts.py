@@ -150,3 +150,10 @@ def test_no_line_is_drawn_over_a_time_nothing_was_measured() -> None:
     early, late = points(1, 2), [(at + HOUR, value) for at, value in points(3, 4)]
     assert segments([*early, *late], timedelta(minutes=5)) == [early, late]
     assert segments([], timedelta(minutes=5)) == []
+
+
+def test_a_series_is_cut_at_a_gap_just_longer_than_the_longest_and_not_at_one_as_long() -> None:
+    start, longest = datetime(2026, 1, 1, tzinfo=UTC), timedelta(seconds=45)
+    joined, cut = start + longest, start + longest + timedelta(seconds=1)
+    assert len(segments([(start, 1.0), (joined, 1.0)], longest)) == 1
+    assert len(segments([(start, 1.0), (cut, 1.0)], longest)) == 2

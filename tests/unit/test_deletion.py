@@ -280,3 +280,16 @@ def test_a_folder_without_the_right_to_write_is_a_sentence(root: Path) -> None:
             delete_files(preview, root)
     finally:
         root.chmod(0o700)
+
+
+def test_what_a_deletion_that_was_broken_off_had_set_out_to_remove_still_goes(root: Path) -> None:
+    """The configuration, which told of the files, goes first; somebody else's need of one is looked at anew."""
+    for file in ("own.bin", "shared.bin", "._gallery_odd.yaml"):
+        (root / file).write_bytes(b"x")
+    (root / "other.yaml").write_text("name: other\nparameters: {model: shared.bin}\n")
+    with pytest.raises(NoSuchModel):
+        plan_deletion(ConfigFolder(root), "gone")
+    earlier = ["gone.yaml", "own.bin", "shared.bin", "._gallery_odd.yaml"]
+    plan = plan_deletion(ConfigFolder(root), "gone", earlier)
+    assert going(plan) == ["own.bin", "._gallery_odd.yaml"]
+    assert plan.shared == [("shared.bin", ["other"])]

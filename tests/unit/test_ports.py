@@ -8,7 +8,7 @@ from models.runtime import ports
 def test_a_free_port_can_be_listened_on() -> None:
     port = ports.free_port()
     assert ports.is_free(port)
-    assert ports.port_of(ports.address(port)) == port
+    assert ports.address(port) == f"127.0.0.1:{port}"
 
 
 @pytest.mark.parametrize("option", [0, socket.SO_REUSEPORT])

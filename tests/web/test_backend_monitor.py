@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,8 +23,8 @@ from models.runtime.identity import Identity
 from models.services import ModelNotLoaded, ModelUnknown
 from models.states import Desired, State
 from monitor.models import HostSample, Sample
+from monitor.retention import ALL_KEPT, KEPT, SLOT, Retention
 from monitor.services import (
-    KEPT,
     ProcessGone,
     Recorder,
     StatusReport,
@@ -293,6 +294,25 @@ def test_samples_are_thrown_away_after_an_hour_once_a_minute(models_path: Path, 
     recorder.sample(start + KEPT + timedelta(seconds=61))
     assert Sample.objects.count() == HostSample.objects.count() == 3
     assert not Sample.objects.filter(at=start).exists()
+
+
+def test_samples_that_are_not_new_any_more_are_thinned_and_every_series_stays_whole(models_path: Path) -> None:
+    now = timezone.now()
+    instances = [loaded(name, "") for name in ("one", "two")]
+    times = [now - timedelta(seconds=second) for second in range(0, 3600, 2)]
+    Sample.objects.bulk_create(Sample(instance=i, at=at, cpu_percent=1, rss=1) for i in instances for at in times)
+    figures = {"cpu_percent": 1, "memory_total": 1, "memory_used": 1, "disk_total": 1, "disk_free": 1}
+    HostSample.objects.bulk_create(HostSample(node=n, at=at, **figures) for n in ("local", "other") for at in times)
+    retention = Retention()
+    retention.apply(now)
+    for rows in (Sample.objects.filter(instance=instances[0]), HostSample.objects.filter(node="local")):
+        kept = list(rows.order_by("at").values_list("at", flat=True))
+        assert sum(at > now - ALL_KEPT for at in kept) == 60
+        assert len(kept) <= 60 + 3600 / SLOT
+        assert max((b - a).total_seconds() for a, b in pairwise(kept)) < 2 * SLOT
+    assert HostSample.objects.filter(node="other").count() == 1800, "another agent's"
+    retention.apply(now + timedelta(minutes=2))
+    assert Sample.objects.filter(instance=instances[1], at__gt=now - ALL_KEPT).count() == pytest.approx(12, abs=1)
 
 
 def test_samples_from_a_clock_that_was_wrong_do_not_stay(models_path: Path, child: Child) -> None:

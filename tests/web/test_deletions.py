@@ -49,6 +49,37 @@ def test_what_only_this_model_uses_goes_and_what_others_use_stays(phi):
     assert "1 shared" in job.message
 
 
+def test_the_job_names_the_files_that_went(phi, as_administrator):
+    job = delete()
+    assert {(file.filename, file.status) for file in job.files.all()} == {
+        ("phi.yaml", "deleted"),
+        ("phi.gguf", "deleted"),
+    }
+    page = as_administrator.get(job.get_absolute_url()).content.decode()
+    assert "phi.gguf" in page
+    assert "no digest to check" not in page
+
+
+def test_a_deletion_that_was_broken_off_after_the_configuration_went_takes_the_rest(phi, monkeypatch):
+    job = deletions.request_delete("phi", None)
+
+    class Killed(BaseException):
+        pass
+
+    def half(preview, models_path):
+        (models_path / preview.files[0][0]).unlink()
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(deletions, "delete_files", half)
+        running.run(job.pk, deletions.run_delete)
+    assert names(phi) == ["other.yaml", "phi.gguf", "shared.gguf"]
+    Job.objects.filter(pk=job.pk).update(state=State.QUEUED)
+    running.run(job.pk, deletions.run_delete)
+    job.refresh_from_db()
+    assert (job.state, names(phi)) == (State.DONE, ["other.yaml", "shared.gguf"])
+
+
 def test_a_model_that_is_not_here_is_refused_in_a_sentence(models_path):
     with pytest.raises(NoSuchModelHere, match="no model"):
         deletions.request_delete("phi", None)

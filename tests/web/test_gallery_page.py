@@ -200,7 +200,7 @@ def test_a_card_says_installed_installing_or_offers_to_install(catalogue, as_ins
     job = Job.objects.create(kind=Kind.INSTALL, subject="qwen3-4b", by=installer.username)
     text = page(as_installer)
     assert "/models/whisper-base/" in text and "Installed" in text
-    assert f'href="/jobs/{job.pk}/">Installing' in text
+    assert f'href="/jobs/{job.pk}/" aria-label="Installing qwen3-4b: follow the job"' in text
     assert 'action="/gallery/localai/qwen3/install/"' in text
     assert 'action="/gallery/localai/qwen3-4b/install/"' not in text
 

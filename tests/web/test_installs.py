@@ -229,12 +229,8 @@ def test_a_commit_that_a_killed_worker_left_done_is_only_cleared_up(entry, model
         pass
 
     def work(run):
-        discard = installs.Ingest.discard
-        installs.Ingest.discard = lambda self: (_ for _ in ()).throw(Killed)
-        try:
-            return installs.run_install(run)
-        finally:
-            installs.Ingest.discard = discard
+        installs.run_install(run)
+        raise Killed
 
     with pytest.raises(Killed):
         running.run(job.pk, work)
@@ -248,6 +244,48 @@ def test_a_commit_that_a_killed_worker_left_done_is_only_cleared_up(entry, model
     assert job.state == State.DONE
     assert "phi.yaml" in seen_in(models_path)
     assert not (models_path / ".ingest").exists()
+
+
+def test_an_install_that_was_put_in_place_needs_no_server_to_be_called_done(entry, models_path, server):
+    """Its worker died before it could say so, and now nothing can be fetched."""
+    job = installs.request_install(entry, "", None)
+
+    class Killed(BaseException):
+        pass
+
+    def work(run):
+        installs.run_install(run)
+        raise Killed
+
+    with pytest.raises(Killed):
+        running.run(job.pk, work)
+    server.pages.clear()
+    Job.objects.filter(pk=job.pk).update(state=State.QUEUED)
+    install(job)
+    assert (job.state, job.error) == (State.DONE, "")
+
+
+def test_a_file_that_another_model_began_to_use_meanwhile_is_not_replaced(entry, models_path, server):
+    installed(entry)
+    new = {"filename": "phi.gguf", "sha256": sha(b"new"), "uri": server.gives("/new.gguf", b"new")}
+    change(entry, files=[new, *entry.data["files"][1:]])
+    job = installs.request_install(entry, "", None)
+
+    def work(run):
+        move = run.move
+
+        def moving(to, *args, **kwargs):
+            if to == State.COMMITTING:
+                (models_path / "other.yaml").write_text("name: other\nparameters: {model: phi.gguf}\n")
+            move(to, *args, **kwargs)
+
+        run.move = moving
+        return installs.run_install(run)
+
+    running.run(job.pk, work)
+    job.refresh_from_db()
+    assert (job.state, job.cause) == (State.FAILED, "name_taken")
+    assert (models_path / "phi.gguf").read_bytes() == WEIGHTS
 
 
 def test_an_entry_that_the_gallery_no_longer_has_is_named(entry, models_path):

@@ -5,6 +5,7 @@ from threading import Event
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import OperationalError
 from django.utils import timezone
 
 from gallery import tasks
@@ -63,6 +64,14 @@ def failing(error):
         raise error
 
     return work
+
+
+def test_a_database_that_does_not_answer_in_time_is_waited_for(caplog):
+    job = new_job()
+    assert running.run(job.pk, failing(OperationalError("database is locked")))
+    assert state_of(job) == State.RETRYING
+    assert (job.cause, job.error) == ("database", "The database did not answer: database is locked.")
+    assert job.error in caplog.text
 
 
 def test_a_new_job_is_queued_with_one_event_and_one_message(person):
@@ -130,9 +139,30 @@ def test_a_server_that_says_when_to_come_back_is_believed():
 
 
 def test_after_the_fifth_try_it_has_failed():
-    job = new_job(attempt=4)
+    job = new_job()
+    for _ in range(4):
+        assert running.run(job.pk, failing(Flaky("The line dropped.")))
+        Job.objects.filter(pk=job.pk).update(next_try_at=timezone.now())
     assert running.run(job.pk, failing(Flaky("The line dropped."))) is None
     assert state_of(job) == State.FAILED
+
+
+def test_a_try_whose_worker_died_is_not_counted_as_a_failure():
+    job = new_job(attempt=7)
+    assert running.run(job.pk, failing(Flaky("The line dropped.")))
+    assert state_of(job) == State.RETRYING
+
+
+def test_of_two_workers_who_ask_at_once_whose_turn_it_is_the_second_sees_what_the_first_took():
+    """Both have looked before either took anything; only what is decided together with the claim counts."""
+    first, second = new_job(kind=Kind.INSTALL, subject="a"), new_job(kind=Kind.INSTALL, subject="b")
+
+    def is_turn(job):
+        return jobs.is_its_turn(job, 1)
+
+    assert running.JobRun(first).claim(is_turn)
+    assert not running.JobRun(second).claim(is_turn)
+    assert state_of(second) == State.QUEUED
 
 
 def test_errors_of_downloads_are_told_in_the_same_way():

@@ -8,6 +8,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from gallery.downloads import placing
+from gallery.downloads.store import Ingest
 from gallery.models import Job
 from gallery.services import jobs, leftovers, queue, worker
 from gallery.states import Kind, State, Wanted
@@ -93,6 +95,30 @@ def test_a_job_that_kills_its_workers_is_given_up():
     job = at_work("far:1:2.00:abcd", seconds_ago=31, attempt=jobs.DEATHS)
     recovered()
     assert (fresh(job).state, job.cause) == (State.FAILED, "worker died")
+
+
+def test_half_a_commit_of_a_job_that_is_given_up_is_undone(models_path, monkeypatch):
+    (models_path / "phi.yaml").write_text("name: phi\n")
+    job = at_work("far:1:2.00:abcd", seconds_ago=31, attempt=jobs.DEATHS)
+    Job.objects.filter(pk=job.pk).update(state=State.COMMITTING)
+    make = placing._make
+
+    class Killed(BaseException):
+        pass
+
+    def half(folder, models, move):
+        if move.target == "phi.yaml":
+            raise Killed
+        make(folder, models, move)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(placing, "_make", half)
+        Ingest(models_path, str(job.pk), owned=["phi.yaml"]).commit([], [("phi.tmpl", b"new"), ("phi.yaml", b"new")])
+    assert (models_path / "phi.tmpl").exists()
+    recovered()
+    assert fresh(job).state == State.FAILED
+    assert not (models_path / "phi.tmpl").exists()
+    assert (models_path / "phi.yaml").read_text() == "name: phi\n"
 
 
 def test_a_retry_whose_time_has_come_is_queued():

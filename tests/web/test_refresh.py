@@ -186,6 +186,15 @@ def test_an_index_of_the_real_size_is_read_whole_and_found_unchanged(tmp_path, s
     assert Entry.objects.count() == real_gallery.ENTRIES
 
 
+def test_entries_that_are_left_out_are_counted_in_the_job_and_named_in_the_log(server, caplog):
+    gallery = gallery_at(server.gives("/index.yaml", INDEX + b"\n- {description: no name}\n"))
+    job = refresh.request_refresh(gallery, None)
+    running.run(job.pk, refresh.run_refresh)
+    job.refresh_from_db()
+    assert job.message == "2 entries, read anew; 1 left out, the worker's log says why"
+    assert f"Gallery {gallery.name}, left out: Entry 3: It has no name." in caplog.text
+
+
 def test_a_person_gets_a_job_that_says_what_it_found(server, administrator):
     gallery = gallery_at(server.gives("/index.yaml", INDEX))
     job = refresh.request_refresh(gallery, administrator)

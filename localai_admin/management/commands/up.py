@@ -16,10 +16,14 @@ from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
 from gallery.services.refresh import sync_from_settings
 from localai_admin.lib.supervise import Child
 from team import invitations
+
+#: Of a key for a console that others can reach. Characters.
+MIN_KEY = 32
 
 
 class Command(BaseCommand):
@@ -51,11 +55,16 @@ class Command(BaseCommand):
 def refuse_public_address_without_key() -> None:
     if settings.IS_LOCAL:
         return
+    if settings.DEBUG:
+        raise CommandError(
+            f"{settings.ADDRESS} can be reached from other machines, and LOCALAI_ADMIN_DEBUG shows everybody the "
+            "inside of the console. Unset it, or listen on 127.0.0.1."
+        )
     missing = [
         name
         for name, is_set in (
-            ("LOCALAI_ADMIN_SECRET_KEY (a long random text)", settings.SECRET_KEY_IS_SET),
-            ("LOCALAI_ADMIN_HOSTS (the names people call it by, with commas)", settings.HOSTS_ARE_SET),
+            (f"LOCALAI_ADMIN_SECRET_KEY (a random text of {MIN_KEY} characters or more)", has_good_key()),
+            ("LOCALAI_ADMIN_HOSTS (the names people call it by, with commas; not *)", settings.HOSTS_ARE_SET),
         )
         if not is_set
     ]
@@ -64,6 +73,10 @@ def refuse_public_address_without_key() -> None:
             f"{settings.ADDRESS} can be reached from other machines, which is not safe before you set "
             f"{' and '.join(missing)}. Set them, or listen on 127.0.0.1 behind a proxy."
         )
+
+
+def has_good_key() -> bool:
+    return settings.SECRET_KEY_IS_SET and len(settings.SECRET_KEY) >= MIN_KEY
 
 
 def make_folder(folder: Path) -> None:
@@ -76,7 +89,13 @@ def make_folder(folder: Path) -> None:
 def only_one(path: Path) -> int:
     """Hold the lock of the data folder for as long as this process, and what it becomes, lives."""
     make_folder(path.parent)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o640)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o640)
+    except OSError as error:
+        raise CommandError(
+            f"The data folder {settings.DATA} cannot be written to: {error.strerror}. "
+            "Set LOCALAI_ADMIN_DATA to a folder you can write to."
+        ) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -101,8 +120,14 @@ def refuse_port_in_use(host: str, port: int) -> None:
 
 
 def prepare() -> None:
-    call_command("migrate", interactive=False, verbosity=0)
-    sync_from_settings()
+    try:
+        call_command("migrate", interactive=False, verbosity=0)
+        sync_from_settings()
+    except DatabaseError as error:
+        raise CommandError(
+            f"The database {settings.DATABASES['default']['NAME']} cannot be used: {error}. End what holds it, put a "
+            "copy of it back, or move it away to begin anew."
+        ) from None
     collect_static()
     shutil.rmtree(settings.METRICS_PATH, ignore_errors=True)
     make_folder(settings.METRICS_PATH)
@@ -114,6 +139,8 @@ def collect_static() -> None:
     now = "\n".join(sorted(static_files()))
     if mark.exists() and mark.read_text() == now:
         return
+    # Gone before the files are: a start that is killed in the middle is made good by the next.
+    mark.unlink(missing_ok=True)
     call_command("collectstatic", interactive=False, verbosity=0, clear=True)
     mark.write_text(now)
 

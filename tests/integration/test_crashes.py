@@ -1,0 +1,314 @@
+"""Killing web, worker or agent with SIGKILL at any point of the main job loses nothing. `make soak` has more of it."""
+
+import threading
+from collections.abc import Callable, Iterator
+from itertools import count, cycle
+
+import pytest
+
+from tests.fakes import http_server
+from tests.fakes.crashes import LARGE, SMALL, Model, Site, until
+
+pytestmark = pytest.mark.timeout(180)
+
+_NUMBERS = count()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with http_server.running() as server:
+        made = Site(tmp_path_factory.mktemp("crashes"), server)
+        try:
+            yield made.begin()
+        finally:
+            made.end()
+
+
+@pytest.fixture(autouse=True)
+def nothing_loaded(site: Site) -> Iterator[None]:
+    yield
+    site.stop_all()
+
+
+@pytest.fixture
+def model(site: Site) -> Model:
+    made = site.model(f"m{next(_NUMBERS)}x")
+    site.refresh()
+    return made
+
+
+Moment = Callable[[Site, Model], bool]
+
+
+def in_state(*states: str) -> Moment:
+    return lambda site, model: site.state(site.job(model.name, "install")) in states
+
+
+def bytes_of(number: int, least: int) -> Moment:
+    return lambda site, model: site.bytes_on_the_way(model, number) >= least
+
+
+def is_placed(suffix: str) -> Moment:
+    return lambda site, model: (site.models / f"{model.name}{suffix}").exists()
+
+
+#: When the worker is killed, and in what state the job may be then.
+MOMENTS: dict[str, tuple[Moment, set[str]]] = {
+    "finding out what is needed": (in_state("resolving"), {"resolving"}),
+    "in the first file": (bytes_of(0, LARGE // 2), {"downloading"}),
+    "in the second file": (bytes_of(1, SMALL // 2), {"downloading"}),
+    "everything is here": (in_state("verifying", "committing"), {"verifying", "committing"}),
+    "before the first move": (in_state("committing"), {"committing"}),
+    "after the first move": (is_placed(".gguf"), {"committing"}),
+    "between two moves": (is_placed("-60.tmpl"), {"committing"}),
+    "after the last move": (is_placed(".yaml"), {"committing", ""}),
+}
+
+
+@pytest.mark.parametrize(("moment", "whole"), list(zip(MOMENTS, cycle([False, True]), strict=False)))
+def test_an_install_survives_a_kill(site: Site, model: Model, moment: str, whole: bool) -> None:
+    when, states = MOMENTS[moment]
+    job = site.install(model)
+    site.kill("worker", lambda: when(site, model), whole=whole)
+    site.until_job(job)
+    site.assert_installed(model)
+    interruptions = [why for why in site.whys(job) if "died while it was" in why]
+    assert {why.rpartition(" ")[2] for why in interruptions} <= states, site.whys(job)
+    assert interruptions or "" in states, site.whys(job)
+    assert site.sent(model) <= LARGE + SMALL + (512 << 10)
+
+
+# --- deleting and installing anew -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def installed(site: Site, model: Model) -> Model:
+    for file in model.bodies:
+        site.server.pages[f"/{file}"].pause = 0.0
+    site.until_job(site.install(model))
+    return model
+
+
+def test_the_model_before_works_until_the_new_one_is_committed(site: Site, installed: Model) -> None:
+    site.load(installed.name)
+    running = site.until_instance(installed.name, "ready", "failed")
+    new = site.model(installed.name, version=1, pause=0.01)
+    site.refresh()
+    job = site.install(new)
+    site.kill("worker", lambda: bytes_of(1, SMALL // 2)(site, new))
+    site.assert_installed(installed, during_an_install=True)
+    assert site.instance(installed.name) == running
+    site.kill("worker", lambda: (site.models / f"{new.name}.gguf").read_bytes() == new.bodies[f"{new.name}.gguf"])
+    site.until_job(job)
+    site.assert_installed(new)
+    assert "committing" in " ".join(site.whys(job))
+
+
+@pytest.mark.parametrize("moment", ["while the model is shut down", "after the first file", "between two files"])
+def test_a_deletion_survives_a_kill(site: Site, installed: Model, moment: str) -> None:
+    name = installed.name
+    site.load(name)
+    loaded = site.until_instance(name, "ready", "failed")
+    assert loaded["state"] == "ready", loaded
+    gone = {"after the first file": ".yaml", "between two files": "-60.tmpl"}.get(moment)
+    job = site.delete(name)
+    site.kill(
+        "worker",
+        lambda: (
+            not (site.models / f"{name}{gone}").exists()
+            if gone
+            else "shutdown requested" in site.instance_whys(name)[-3:]
+        ),
+        whole=gone == ".yaml",
+    )
+    site.until_job(job)
+    site.assert_deleted(name)
+    site.assert_nothing_runs(name, loaded["address"])
+    assert any("died while it was" in why for why in site.whys(job)), site.whys(job)
+
+
+def test_a_model_without_a_record_is_deleted_whole_when_the_first_try_is_killed(site: Site) -> None:
+    """Only its configuration said which files are its own, and that goes first."""
+    parts = [f"byhand-{number}.bin" for number in range(200)]
+    for part in parts:
+        (site.models / part).write_bytes(b"x")
+    site.write_config("byhand", download_files=[{"filename": part, "uri": f"https://x.test/{part}"} for part in parts])
+    job = site.delete("byhand")
+    site.kill("worker", lambda: not (site.models / "byhand.yaml").exists())
+    site.until_job(job)
+    site.assert_deleted("byhand")
+    assert any("died while it was" in why for why in site.whys(job)), site.whys(job)
+
+
+# --- refreshing a gallery ---------------------------------------------------------------------------------------------
+
+
+def test_nobody_sees_half_a_gallery_when_its_refresh_is_killed(site: Site) -> None:
+    site.write_big("one")
+    site.refresh()
+    seen: set[tuple[int, ...]] = set()
+    over = threading.Event()
+    looking = threading.Thread(target=lambda: [seen.add(site.big()) for _ in iter(over.wait, True)])
+    looking.start()
+    site.write_big("two")
+    site.person.post("/gallery/refresh/")
+    job = site.job("big", "refresh")
+    site.kill("worker", lambda: site.state(job) == "committing")
+    assert "made-1500" in site.person.get("/gallery/?q=made-1500-")
+    site.until_job(job)
+    over.set()
+    looking.join(10)
+    assert seen <= {(site.BIG, 0), (0, site.BIG)}
+    assert site.big() == (0, site.BIG)
+    assert any("died while it was committing" in why for why in site.whys(job)), site.whys(job)
+
+
+# --- backends ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["llama-cpp", "slow-load"])
+@pytest.mark.parametrize(
+    ("state", "whole"), [("starting", False), ("loading", True), ("ready", False), ("stopping", True)]
+)
+def test_a_backend_survives_its_agent_or_its_loss_is_named(site: Site, backend: str, state: str, whole: bool) -> None:
+    if (backend, state) == ("slow-load", "ready"):
+        pytest.skip("it takes a minute to become ready")
+    name = site.write_config(f"{backend}-{state}", backend=backend)
+    end = "ready" if backend == "llama-cpp" else "loading"
+    site.load(name)
+    if state == "stopping":
+        site.until_instance(name, end)
+        site.stop(name)
+    before = site.kill("agent", lambda: site.instance(name)["state"] == state and site.instance(name), whole=whole)
+    if state == "stopping":
+        site.until_instance(name, "stopped")
+        site.assert_nothing_runs(name, before["address"])
+        return
+    until(lambda: _has_settled(site, name, state), what=lambda: site.instance_whys(name))
+    now = site.until_instance(name, end)
+    if state == "ready":
+        assert (now["pid"], now["address"]) == (before["pid"], before["address"])
+    site.assert_one_tree(name)
+    site.stop(name)
+    site.until_instance(name, "stopped")
+    site.assert_nothing_runs(name, now["address"])
+
+
+def _has_settled(site: Site, name: str, state: str) -> bool:
+    sentence = "found again after the agent came back" if state == "ready" else "in the middle of a start"
+    return any(sentence in why for why in site.instance_whys(name))
+
+
+def test_the_engine_stops_when_the_web_process_that_streams_its_answer_is_killed(site: Site) -> None:
+    name = site.write_config("talker", context_size=65536)
+    site.load(name)
+    site.until_instance(name, "ready")
+    answer = site.person.stream(name, "Tell me everything.")
+    assert next(answer)
+    assert site.cpu(name) > 0.2
+    site.kill("web", lambda: True)
+    until(lambda: site.cpu(name) < 0.05, 10, what="the engine goes on")
+    assert site.instance(name)["state"] == "ready"
+    site.stop(name)
+    site.until_instance(name, "stopped")
+
+
+# --- everything at once -----------------------------------------------------------------------------------------------
+
+
+def test_a_loss_of_power_during_an_install_and_a_load_loses_nothing(site: Site, model: Model) -> None:
+    """Bytes that were not waited for may be anything after it, and every backend is gone."""
+    name = site.write_config("powered")
+    job = site.install(model)
+    site.load(name)
+    site.until_instance(name, "ready")
+    until(lambda: bytes_of(0, LARGE // 2)(site, model), pause=0.001)
+    site.lose_power()
+    site.up()
+    site.until_job(job)
+    site.assert_installed(model)
+    site.until_instance(name, "ready")
+    assert any("was gone when the agent came back" in why for why in site.instance_whys(name))
+    site.assert_one_tree(name)
+    site.stop(name)
+    site.until_instance(name, "stopped")
+
+
+def test_the_next_start_waits_for_what_a_killed_watcher_left(site: Site, model: Model) -> None:
+    job = site.install(model)
+    until(lambda: bytes_of(0, LARGE // 4)(site, model), pause=0.005)
+    assert site.console.process
+    site.console.process.kill()
+    site.console.process.wait(5)
+    site.up()
+    site.until_job(job)
+    site.assert_installed(model)
+
+
+# --- two people at once -----------------------------------------------------------------------------------------------
+
+
+def at_once(*acts: Callable[[], object]) -> None:
+    barrier = threading.Barrier(len(acts))
+
+    def do(act: Callable[[], object]) -> None:
+        barrier.wait(5)
+        act()
+
+    threads = [threading.Thread(target=do, args=(act,)) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(40)
+        assert not thread.is_alive()
+
+
+def test_an_entry_that_four_people_install_at_once_is_installed_once(site: Site, model: Model) -> None:
+    site.sizes[model.name] = model.sizes
+    people = [site.person.again() for _ in range(4)]
+    at_once(*(lambda person=person: person.post(f"/gallery/own/{model.name}/install/") for person in people))
+    assert len(site.query("select id from gallery_job where subject=?", model.name)) == 1
+    site.until_job(site.job(model.name, "install"))
+    assert site.sent(model) == LARGE + SMALL
+
+
+def test_a_model_cannot_be_deleted_while_it_is_installed_anew(site: Site, installed: Model) -> None:
+    new = site.model(installed.name, version=1)
+    site.refresh()
+    job = site.install(new)
+    answer = site.person.post(f"/gallery/delete/{new.name}/")
+    assert answer.status_code == 409
+    assert f"Another install job for {new.name} is under way." in answer.text
+    site.until_job(job)
+    site.assert_installed(new)
+
+
+def test_one_person_cancels_while_another_retries(site: Site, model: Model) -> None:
+    job = site.install(model)
+    path = f"/jobs/{job}/"
+    until(lambda: bytes_of(0, LARGE // 4)(site, model), pause=0.005)
+    other = site.person.again()
+    for _ in range(4):
+        at_once(lambda: site.person.post(f"{path}cancel/"), lambda: other.post(f"{path}retry/"))
+    site.person.post(f"{path}cancel/")
+    until(lambda: site.state(job) in {"cancelled", "done"}, what=lambda: site.whys(job))
+    if site.state(job) == "cancelled":
+        assert not (site.models / f"{model.name}.yaml").exists()
+        site.person.post(f"{path}retry/")
+    site.until_job(job)
+    site.assert_installed(model)
+
+
+def test_one_person_loads_while_another_shuts_down(site: Site) -> None:
+    name = site.write_config("contested")
+    site.load(name)
+    other = site.person.again()
+    for _ in range(4):
+        at_once(lambda: site.load(name), lambda: other.post(f"/models/{name}/stop/"))
+    wanted = "ready" if site.instance(name)["desired"] == "running" else "stopped"
+    site.until_instance(name, wanted)
+    if wanted == "ready":
+        site.assert_one_tree(name)
+        site.stop(name)
+        site.until_instance(name, "stopped")
+    site.assert_nothing_runs(name)
