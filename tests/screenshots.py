@@ -51,11 +51,12 @@ def pictures_of_the_readme(chromium: Browser, folder: Path, target: Path) -> Non
     settings = {"LOCALAI_ADMIN_GALLERY_ICONS": "false", "LOCALAI_ADMIN_FILE_ROOTS": str(folder)}
     with Console(folder / "data", **settings) as console:
         console.manage("shell", "-v", "0", "-c", SHOWCASE.format(name=NAME, password=PASSWORD, folder=str(folder)))
-        page = chromium.new_context(viewport=WIDE).new_page()
+        page = chromium.new_context(viewport={"width": 1440, "height": 1060}).new_page()
         sign_in(page, console)
         page.goto(console.address + README["monitor"])
-        ask(page, "Write a short poem about the sea.")
+        ask(page, "Once upon a time, in a small town by the sea, there was a lighthouse")
         take(page, console, target / "monitor.png")
+        page.set_viewport_size(WIDE)  # type: ignore[arg-type]
         for name, path in README.items():
             if name != "monitor":
                 page.goto(console.address + path)
@@ -65,7 +66,8 @@ def pictures_of_the_readme(chromium: Browser, folder: Path, target: Path) -> Non
 def ask(page: Page, prompt: str) -> None:
     page.get_by_label("Prompt").fill(prompt)
     page.get_by_role("button", name="Send").click()
-    page.get_by_role("button", name="Send").wait_for(timeout=120_000)
+    page.wait_for_timeout(5000)
+    page.get_by_role("button", name="Stop").click()
     page.wait_for_timeout(6000)
 
 

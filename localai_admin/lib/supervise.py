@@ -57,6 +57,16 @@ def _on_parent_death(number: int) -> Callable[[], None]:
     return ask
 
 
+def end_with(parent: int) -> None:
+    """Let the kernel kill this process when its parent is gone, or end it now when it is gone already.
+
+    For a child that another program starts for us: without this it would keep the port when both are killed at once.
+    """
+    _on_parent_death(signal.SIGKILL)()
+    if os.getppid() != parent:
+        os._exit(1)
+
+
 def start(child: Child) -> Life:
     # A group of its own: Ctrl-C reaches the watcher alone, and the group can be swept after a kill.
     process = subprocess.Popen(  # noqa: S603 - commands are the console's own

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.contrib.auth.models import Group, User
+from django.db.models import F
 from django.utils import timezone
 
 from gallery.models import Entry, Gallery, Job, JobEvent, JobFile
@@ -45,7 +46,10 @@ def fill(name: str, password: str, folder: str) -> None:
     for found, (_, backend, uses, size, context, used) in zip(names, HERE, strict=False):
         model(found, backend, uses, size, context)
         if used is not None:
-            Instance.objects.create(name=found, backend=backend, last_used_at=now - timedelta(hours=used))
+            at = now - timedelta(hours=used)
+            Instance.objects.create(
+                name=found, backend=backend, last_used_at=at, state_since=at + timedelta(minutes=20)
+            )
     record(names, now)
     wait(ended(starter.request_starter(person)))
     entry = Entry.objects.get(gallery__name=starter.NAME, name=starter.MODEL)
@@ -103,7 +107,9 @@ def record(names: list[str], now: datetime) -> None:
             bytes_total=size or None,
             bytes_done=size,
             dismissed=True,
-            message={"install": f"{subject} is installed", "refresh": "1,709 entries, 4 new"}.get(kind, "2 files gone"),
+            message=""
+            if state != "done"
+            else {"install": f"{subject} is installed", "refresh": "1,709 entries, 4 new"}.get(kind, "2 files gone"),
             error="huggingface.co answered 503 five times." if state == "failed" else "",
         )
         JobEvent.objects.create(job=job, at=at, by=job.by, to_state="queued", why="asked for")
@@ -121,8 +127,8 @@ def under_way(now: datetime) -> None:
     )  # fmt: skip
     for number, (size, done) in enumerate(((16.5, 10.0), (0.9, 0.9))):
         JobFile.objects.create(
-            job=job, position=number, filename=f"{subject}/{('Q4_K_M', 'mmproj')[number]}.gguf", uri="hf://", size=size * GIB,
-            done=done * GIB, sha256="ab" * 32, status="verified" if size == done else "downloading",
+            job=job, position=number, filename=f"{subject}/{('Q4_K_M', 'mmproj')[number]}.gguf", uri="hf://",
+            size=size * GIB, done=done * GIB, sha256="ab" * 32, status="verified" if size == done else "downloading",
         )  # fmt: skip
     JobEvent.objects.create(job=job, at=now - timedelta(minutes=3), by="grace", to_state="queued", why="asked for")
     failed = Job.objects.create(
@@ -152,16 +158,18 @@ def hour_before(instance: Instance) -> None:
             )
         )  # fmt: skip
     HostSample.objects.bulk_create(rows)
-    sample, begun = instance.samples.latest("at"), instance.samples.earliest("at").at
+    sample = instance.samples.latest("at")
+    instance.samples.exclude(pk=sample.pk).delete()
     Sample.objects.bulk_create(
         Sample(
-            instance=instance, at=begun - timedelta(seconds=5 * step), processes=sample.processes,
+            instance=instance, at=sample.at - timedelta(seconds=5 * step), processes=sample.processes,
             cpu_percent=max(0.0, math.sin(step / 9)) ** 4 * 95 + RNG.random() * 2,
             rss=int(sample.rss * (1 - 0.06 * (step > 90))),
         )
         for step in range(1, 165)
     )  # fmt: skip
     moved = timedelta(minutes=14)
+    instance.events.update(at=F("at") - moved)
     Instance.objects.filter(pk=instance.pk).update(
         ready_at=instance.ready_at - moved, state_since=instance.state_since - moved
     )

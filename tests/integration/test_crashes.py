@@ -1,5 +1,7 @@
 """Killing web, worker or agent with SIGKILL at any point of the main job loses nothing. `make soak` has more of it."""
 
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from itertools import count, cycle
@@ -148,7 +150,12 @@ def test_nobody_sees_half_a_gallery_when_its_refresh_is_killed(site: Site) -> No
     site.refresh()
     seen: set[tuple[int, ...]] = set()
     over = threading.Event()
-    looking = threading.Thread(target=lambda: [seen.add(site.big()) for _ in iter(over.wait, True)])
+
+    def look() -> None:
+        while not over.wait(0.005):
+            seen.add(site.big())
+
+    looking = threading.Thread(target=look)
     looking.start()
     site.write_big("two")
     site.person.post("/gallery/refresh/")
@@ -158,6 +165,7 @@ def test_nobody_sees_half_a_gallery_when_its_refresh_is_killed(site: Site) -> No
     site.until_job(job)
     over.set()
     looking.join(10)
+    assert (site.BIG, 0) in seen
     assert seen <= {(site.BIG, 0), (0, site.BIG)}
     assert site.big() == (0, site.BIG)
     assert any("died while it was committing" in why for why in site.whys(job)), site.whys(job)
@@ -166,13 +174,20 @@ def test_nobody_sees_half_a_gallery_when_its_refresh_is_killed(site: Site) -> No
 # --- backends ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("backend", ["llama-cpp", "slow-load"])
 @pytest.mark.parametrize(
-    ("state", "whole"), [("starting", False), ("loading", True), ("ready", False), ("stopping", True)]
+    ("backend", "state", "whole"),
+    [
+        ("llama-cpp", "starting", False),
+        ("llama-cpp", "loading", True),
+        ("llama-cpp", "ready", False),
+        ("llama-cpp", "stopping", True),
+        # This one takes a minute to become ready.
+        ("slow-load", "starting", True),
+        ("slow-load", "loading", False),
+        ("slow-load", "stopping", False),
+    ],
 )
 def test_a_backend_survives_its_agent_or_its_loss_is_named(site: Site, backend: str, state: str, whole: bool) -> None:
-    if (backend, state) == ("slow-load", "ready"):
-        pytest.skip("it takes a minute to become ready")
     name = site.write_config(f"{backend}-{state}", backend=backend)
     end = "ready" if backend == "llama-cpp" else "loading"
     site.load(name)
@@ -243,6 +258,19 @@ def test_the_next_start_waits_for_what_a_killed_watcher_left(site: Site, model: 
     site.up()
     site.until_job(job)
     site.assert_installed(model)
+
+
+def test_a_web_worker_that_lost_its_parent_does_not_keep_the_port(site: Site) -> None:
+    """The watcher and the server's first process are killed at once, so that nobody is left to tell its worker."""
+    assert site.console.process
+    web = site.console.child("web")
+    [worker] = web.children()
+    for pid in (site.console.process.pid, web.pid):
+        os.kill(pid, signal.SIGKILL)
+    site.console.process.wait(5)
+    worker.wait(5)
+    site.up()
+    assert "Overview" in site.person.get("/")
 
 
 # --- two people at once -----------------------------------------------------------------------------------------------

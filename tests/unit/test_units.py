@@ -31,3 +31,11 @@ def test_durations_have_two_units_at_most(seconds, text) -> None:
 @pytest.mark.parametrize(("value", "text"), [(None, "–"), (0.04, "0.0 %"), (9.96, "10.0 %"), (42.4, "42 %")])
 def test_percent(value, text) -> None:
     assert units.percent_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (59.9, "59 s"), (60, "1 min"), (3599, "59 min"), (3600, "1 h"), (86399, "23 h"), (200_000, "2 d")],
+)
+def test_an_age_is_said_in_one_unit(seconds, text):
+    assert units.age_text(seconds) == text

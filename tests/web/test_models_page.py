@@ -227,7 +227,7 @@ def test_a_model_shows_what_happened_to_it(models, as_viewer):
         instance=instance, by="agent", from_state="loading", to_state="ready", why="answers Health"
     )
     text = page(as_viewer, "llava")
-    assert "Answers Health" in text
+    assert "answers Health" in text
     assert "4242" in text
 
 

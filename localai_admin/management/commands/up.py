@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import sys
+import time
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,8 @@ from team import invitations
 
 #: Of a key for a console that others can reach. Characters.
 MIN_KEY = 32
+#: How long the port may still be in use at the start. The web process ends its last answers in four seconds.
+PORT_SECONDS = 6.0
 
 
 class Command(BaseCommand):
@@ -107,16 +110,28 @@ def only_one(path: Path) -> int:
 
 
 def refuse_port_in_use(host: str, port: int) -> None:
+    """Refuse after a while: what a console that was killed has left is ending, and lets go of the port by itself."""
+    end = time.monotonic() + PORT_SECONDS
+    while True:
+        try:
+            listen(host, port)
+        except OSError as error:
+            if time.monotonic() >= end:
+                raise CommandError(
+                    f"Nothing can listen on {host}:{port}: {error.strerror}. "
+                    "Stop what uses it, or set LOCALAI_ADMIN_ADDRESS to another address, such as 127.0.0.1:8001."
+                ) from None
+            time.sleep(0.2)
+        else:
+            return
+
+
+def listen(host: str, port: int) -> None:
+    """Raises OSError when the port is not free."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise CommandError(
-                f"Nothing can listen on {host}:{port}: {error.strerror}. "
-                "Stop what uses it, or set LOCALAI_ADMIN_ADDRESS to another address, such as 127.0.0.1:8001."
-            ) from None
+        probe.bind((host, port))
 
 
 def prepare() -> None:
