@@ -74,7 +74,7 @@ def test_a_person_gets_from_the_link_to_an_answer_and_finds_it_in_the_history(
         page.get_by_label("Prompt").fill("Name three colours.")
         page.get_by_role("button", name="Send").click()
         expect(page.locator("#answer-figures")).to_contain_text("tokens/s", timeout=60_000)
-        expect(page.get_by_role("button", name="Send")).to_be_enabled(timeout=60_000)
+        expect(page.get_by_role("button", name="Send")).to_be_enabled(timeout=150_000)
         assert len(page.locator("#answer").inner_text()) > 3
 
         pid = int(re.search(r"process (\d+)", figure(page, "Address"))[1])

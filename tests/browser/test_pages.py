@@ -130,3 +130,14 @@ def test_a_theme_that_was_chosen_stays(seeded: tuple[Console, dict[str, str]], o
     expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
     page.goto(console.address + "/models/")
     expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
+
+
+def test_a_look_at_the_admin_does_not_turn_on_the_light(
+    seeded: tuple[Console, dict[str, str]], open_page: Callable[..., Page]
+) -> None:
+    console, _ = seeded
+    page = open_page(theme="dark")
+    sign_in(page, console)
+    page.goto(console.address + "/django-admin/")
+    page.get_by_role("link", name="Back to the console").click()
+    expect(page.locator("html")).to_have_attribute("data-bs-theme", "dark")
