@@ -28,7 +28,7 @@ from tests.fakes.watch import Watch, size_of
 
 #: How long anything may take on a machine that is busy with other things. Seconds.
 PATIENCE = 60.0
-_TEMPLATES = 120
+_TEMPLATES = 300
 _KILLS_IN_A_ROW = 3
 #: A model that can be loaded, made long by bytes that nobody reads, and a second file.
 LARGE, SMALL = 2 << 20, 1 << 20
@@ -41,6 +41,10 @@ def until(true: Callable[[], Any], seconds: float = PATIENCE, pause: float = 0.0
         assert time.monotonic() < end, f"it never happened: {what() if callable(what) else what}"
         time.sleep(pause)
     return found
+
+
+class Missed(Exception):
+    """The moment was too short to be seen this time; nothing was killed."""
 
 
 @dataclass(frozen=True)
@@ -257,15 +261,28 @@ class Site:
 
     # --- what kills
 
-    def kill(self, name: str, when: Callable[[], Any], *, whole: bool = False, seconds: float = PATIENCE) -> Any:
+    def kill(
+        self,
+        name: str,
+        when: Callable[[], Any],
+        *,
+        wish: Callable[[], object] = lambda: None,
+        over: Callable[[], Any] = lambda: False,
+        whole: bool = False,
+        seconds: float = PATIENCE,
+    ) -> Any:
         """SIGKILL one part of the console the moment it is true, then everything when it is `whole`, and start that.
 
-        Returns what was true.
+        Returns what was true. `wish` is what a person does once all is ready for the kill. Raises Missed when it is
+        `over` before the moment was seen.
         Who watches the parts gives up on one that dies all the time; before that, everything is killed, too.
         """
         process = self.console.child(name)
         end = time.monotonic() + seconds
+        wish()
         while not (found := when()):
+            if over():
+                raise Missed
             assert time.monotonic() < end, "the moment never came"
             time.sleep(0.0001)
         os.kill(process.pid, signal.SIGKILL)

@@ -4,12 +4,13 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import count, cycle
 
 import pytest
 
 from tests.fakes import http_server
-from tests.fakes.crashes import LARGE, SMALL, Model, Site, until
+from tests.fakes.crashes import LARGE, SMALL, Missed, Model, Site, until
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -34,6 +35,10 @@ def nothing_loaded(site: Site) -> Iterator[None]:
 
 @pytest.fixture
 def model(site: Site) -> Model:
+    return new_model(site)
+
+
+def new_model(site: Site) -> Model:
     made = site.model(f"m{next(_NUMBERS)}x")
     site.refresh()
     return made
@@ -62,22 +67,41 @@ MOMENTS: dict[str, tuple[Moment, set[str]]] = {
     "everything is here": (in_state("verifying", "committing"), {"verifying", "committing"}),
     "before the first move": (in_state("committing"), {"committing"}),
     "after the first move": (is_placed(".gguf"), {"committing"}),
-    "between two moves": (is_placed("-60.tmpl"), {"committing"}),
+    "between two moves": (is_placed("-150.tmpl"), {"committing"}),
     "after the last move": (is_placed(".yaml"), {"committing", ""}),
 }
 
 
+#: A moment of some milliseconds can pass unseen on a busy machine; then it is waited for once more.
+TRIES = 4
+
+
 @pytest.mark.parametrize(("moment", "whole"), list(zip(MOMENTS, cycle([False, True]), strict=False)))
-def test_an_install_survives_a_kill(site: Site, model: Model, moment: str, whole: bool) -> None:
-    when, states = MOMENTS[moment]
+def test_an_install_survives_a_kill(site: Site, moment: str, whole: bool) -> None:
+    states = MOMENTS[moment][1]
+    for _ in range(TRIES):
+        interruptions = killed_install(site, moment, whole)
+        if interruptions or "" in states:
+            break
+    assert interruptions <= states
+    assert interruptions or "" in states, "the moment was never seen"
+
+
+def killed_install(site: Site, moment: str, whole: bool) -> set[str]:
+    """In what states the job was interrupted. However that went, the model is installed."""
+    model = new_model(site)
     job = site.install(model)
-    site.kill("worker", lambda: when(site, model), whole=whole)
+    with suppress(Missed):
+        site.kill(
+            "worker",
+            lambda: MOMENTS[moment][0](site, model),
+            over=lambda: site.state(job) == "done",
+            whole=whole,
+        )
     site.until_job(job)
     site.assert_installed(model)
-    interruptions = [why for why in site.whys(job) if "died while it was" in why]
-    assert {why.rpartition(" ")[2] for why in interruptions} <= states, site.whys(job)
-    assert interruptions or "" in states, site.whys(job)
     assert site.sent(model) <= LARGE + SMALL + (512 << 10)
+    return {why.rpartition(" ")[2] for why in site.whys(job) if "died while it was" in why}
 
 
 # --- deleting and installing anew -------------------------------------------------------------------------------------
@@ -112,7 +136,7 @@ def test_a_deletion_survives_a_kill(site: Site, installed: Model, moment: str) -
     site.load(name)
     loaded = site.until_instance(name, "ready", "failed")
     assert loaded["state"] == "ready", loaded
-    gone = {"after the first file": ".yaml", "between two files": "-60.tmpl"}.get(moment)
+    gone = {"after the first file": ".yaml", "between two files": "-150.tmpl"}.get(moment)
     job = site.delete(name)
     site.kill(
         "worker",
@@ -131,7 +155,7 @@ def test_a_deletion_survives_a_kill(site: Site, installed: Model, moment: str) -
 
 def test_a_model_without_a_record_is_deleted_whole_when_the_first_try_is_killed(site: Site) -> None:
     """Only its configuration said which files are its own, and that goes first."""
-    parts = [f"byhand-{number}.bin" for number in range(200)]
+    parts = [f"byhand-{number}.bin" for number in range(1000)]
     for part in parts:
         (site.models / part).write_bytes(b"x")
     site.write_config("byhand", download_files=[{"filename": part, "uri": f"https://x.test/{part}"} for part in parts])
@@ -180,25 +204,15 @@ def test_nobody_sees_half_a_gallery_when_its_refresh_is_killed(site: Site) -> No
         ("llama-cpp", "starting", False),
         ("llama-cpp", "loading", True),
         ("llama-cpp", "ready", False),
-        ("llama-cpp", "stopping", True),
         # This one takes a minute to become ready.
         ("slow-load", "starting", True),
         ("slow-load", "loading", False),
-        ("slow-load", "stopping", False),
     ],
 )
 def test_a_backend_survives_its_agent_or_its_loss_is_named(site: Site, backend: str, state: str, whole: bool) -> None:
     name = site.write_config(f"{backend}-{state}", backend=backend)
     end = "ready" if backend == "llama-cpp" else "loading"
-    site.load(name)
-    if state == "stopping":
-        site.until_instance(name, end)
-        site.stop(name)
-    before = site.kill("agent", lambda: site.instance(name)["state"] == state and site.instance(name), whole=whole)
-    if state == "stopping":
-        site.until_instance(name, "stopped")
-        site.assert_nothing_runs(name, before["address"])
-        return
+    before = site.kill("agent", lambda: seen_in(site, name, state), wish=lambda: site.load(name), whole=whole)
     until(lambda: _has_settled(site, name, state), what=lambda: site.instance_whys(name))
     now = site.until_instance(name, end)
     if state == "ready":
@@ -207,6 +221,32 @@ def test_a_backend_survives_its_agent_or_its_loss_is_named(site: Site, backend: 
     site.stop(name)
     site.until_instance(name, "stopped")
     site.assert_nothing_runs(name, now["address"])
+
+
+@pytest.mark.parametrize(("backend", "whole"), [("llama-cpp", True), ("slow-load", False)])
+def test_a_backend_whose_agent_is_killed_while_it_stops_is_stopped(site: Site, backend: str, whole: bool) -> None:
+    name = site.write_config(f"{backend}-stopping", backend=backend)
+    for _ in range(TRIES):
+        site.load(name)
+        loaded = site.until_instance(name, "ready" if backend == "llama-cpp" else "loading")
+        with suppress(Missed):
+            site.kill(
+                "agent",
+                lambda: seen_in(site, name, "stopping"),
+                wish=lambda: site.stop(name),
+                over=lambda: seen_in(site, name, "stopped"),
+                whole=whole,
+            )
+        site.until_instance(name, "stopped")
+        site.assert_nothing_runs(name, loaded["address"])
+        if "the agent came back" in site.instance_whys(name):
+            return
+    raise AssertionError("the agent was never killed while it stopped the backend")
+
+
+def seen_in(site: Site, name: str, state: str) -> dict[str, object] | None:
+    now = site.instance(name)
+    return now if now["state"] == state else None
 
 
 def _has_settled(site: Site, name: str, state: str) -> bool:
