@@ -176,7 +176,8 @@ def _entry(folder: Path) -> dict[str, Any]:
             "backend": "llama-cpp",
             "context_size": 2048,
             "known_usecases": ["chat", "completion"],
-            "parameters": {"model": MODEL_FILE},
+            # A base model rambles on until it is stopped.
+            "parameters": {"model": MODEL_FILE, "max_tokens": 200},
             "template": {"use_tokenizer_template": True},
         },
         "files": [{"filename": MODEL_FILE, "sha256": MODEL_SHA256, "uri": (folder / MODEL_FILE).as_uri()}],

@@ -102,3 +102,4 @@ def test_a_person_gets_from_the_link_to_an_answer_and_finds_it_in_the_history(
         expect(page.locator("#content")).to_contain_text("committing")
         page.goto(f"{console.address}/models/{MODEL}/")
         expect(page.locator("main")).to_contain_text("shutdown requested")
+        page.close()
