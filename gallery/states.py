@@ -27,6 +27,8 @@ class Kind(StrEnum):
     DELETE = "delete"
     REFRESH = "refresh"
     STARTER = "starter"
+    ROLLBACK = "rollback"
+    SCAN = "scan"
 
 
 #: A worker holds the job and keeps its heartbeat fresh.
@@ -42,15 +44,21 @@ RETRYABLE = frozenset({State.FAILED, State.CANCELLED})
 #: A person can still call it off: nothing has become visible yet.
 CANCELLABLE = ACTIVE - {State.COMMITTING}
 
+#: A person can let it rest; its bytes stay.
+PAUSABLE = CANCELLABLE - {State.PAUSED}
+PAUSABLE_KINDS = frozenset({Kind.INSTALL})
+
 _WORK_CAN_END_IN = frozenset({State.RETRYING, State.FAILED, State.QUEUED})
+_BEFORE_COMMIT = _WORK_CAN_END_IN | {State.COMMITTING, State.PAUSED, State.CANCELLED}
 MOVES: dict[State, frozenset[State]] = {
-    State.QUEUED: frozenset({State.RESOLVING, State.CANCELLED, State.FAILED}),
-    State.RESOLVING: _WORK_CAN_END_IN | {State.DOWNLOADING, State.VERIFYING, State.COMMITTING, State.CANCELLED},
+    State.QUEUED: frozenset({State.RESOLVING, State.PAUSED, State.CANCELLED, State.FAILED}),
+    State.RESOLVING: _WORK_CAN_END_IN
+    | {State.DOWNLOADING, State.VERIFYING, State.COMMITTING, State.PAUSED, State.CANCELLED},
     State.DOWNLOADING: _WORK_CAN_END_IN | {State.VERIFYING, State.COMMITTING, State.PAUSED, State.CANCELLED},
-    State.VERIFYING: _WORK_CAN_END_IN | {State.DOWNLOADING, State.COMMITTING, State.CANCELLED},
+    State.VERIFYING: _WORK_CAN_END_IN | {State.DOWNLOADING, State.COMMITTING, State.PAUSED, State.CANCELLED},
     State.COMMITTING: _WORK_CAN_END_IN | {State.DONE},
     State.PAUSED: frozenset({State.QUEUED, State.CANCELLED}),
-    State.RETRYING: frozenset({State.QUEUED, State.CANCELLED}),
+    State.RETRYING: frozenset({State.QUEUED, State.PAUSED, State.CANCELLED}),
     State.FAILED: frozenset({State.QUEUED}),
     State.CANCELLED: frozenset({State.QUEUED}),
     State.DONE: frozenset(),

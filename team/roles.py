@@ -8,6 +8,8 @@ VIEWER = (
     "gallery.view_job",
     "gallery.view_jobfile",
     "gallery.view_jobevent",
+    "gallery.view_revision",
+    "gallery.view_limits",
     "monitor.view_sample",
     "monitor.view_hostsample",
 )
@@ -21,9 +23,11 @@ OPERATOR = (
 INSTALLER = (
     *OPERATOR,
     "gallery.install_model",
+    "gallery.import_model",
     "gallery.delete_model",
     "gallery.control_job",
     "gallery.refresh_gallery",
+    "gallery.change_limits",
 )
 ADMINISTRATOR = (
     *INSTALLER,

@@ -9,22 +9,19 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
 from django.utils import timezone
 
-from gallery.catalog.entries import CatalogEntry, entry_from
-from gallery.catalog.errors import CatalogError
-from gallery.catalog.recipes import MAX_RECIPE_BYTES, InstallRecipe, Recipe, build, parse_recipe
+from gallery.catalog.entries import entry_from
+from gallery.catalog.recipes import InstallRecipe
 from gallery.downloads.download import download
 from gallery.downloads.progress import Snapshot
 from gallery.downloads.store import Ingest
-from gallery.downloads.transport import Downloader
 from gallery.models import Entry, Job
-from gallery.services import jobs, models_folder
-from gallery.services.errors import BadEntry, EntryGone, NameTaken
+from gallery.services import jobs, models_folder, recipes
+from gallery.services.errors import BadEntry, NameTaken
 from gallery.services.running import FileProgress, JobRun
 from gallery.services.transport import downloader
 from gallery.states import Kind, State
 from localai_admin.lib.paths import UnsafePath, file_name_for_model
 from models import inventory
-from models.configs import ConfigInvalid, validate
 from models.deletion import NoSuchModel
 
 
@@ -64,7 +61,7 @@ def run_install(run: JobRun) -> str:
         return f"{name} is installed"
     ingest.owned = _owned(name)
     with downloader() as transport:
-        recipe = _recipe(run, name, transport)
+        recipe = recipes.resolve(run.job.request, transport)
         run.check()
         _plan(run, recipe)
         run.move(State.DOWNLOADING, "it is known what is needed", "Downloading")
@@ -81,42 +78,6 @@ def run_install(run: JobRun) -> str:
         ingest.owned = _owned(name)
         ingest.commit(recipe.files, recipe.texts())
     return f"{name} is installed"
-
-
-def _recipe(run: JobRun, name: str, transport: Downloader) -> InstallRecipe:
-    """What is to be installed, checked as far as that can be done before anything is fetched."""
-    entry = _entry(run.job.request)
-    base = _base(entry, transport)
-    recipe = build(entry, base, name=name, request_overrides=run.job.request.get("overrides"))
-    if recipe.config:
-        try:
-            validate(recipe.config)
-        except ConfigInvalid as error:
-            raise BadEntry(
-                f"The configuration of {name} cannot be used: {error}", "Tell those who keep the gallery."
-            ) from None
-    return recipe
-
-
-def _entry(request: Mapping[str, Any]) -> CatalogEntry:
-    if described := request.get("described"):
-        return entry_from(described)
-    gallery, _, name = request["entry"].partition("@")
-    entry = Entry.objects.filter(gallery__name=gallery, name=name).first()
-    if entry is None:
-        raise EntryGone(
-            f"The gallery {gallery} has no entry {name} any more.", "Refresh the gallery, and choose another entry."
-        )
-    return entry_from(entry.data)
-
-
-def _base(entry: CatalogEntry, transport: Downloader) -> Recipe | None:
-    if not entry.url:
-        return None
-    body = transport.fetch(entry.url, limit=MAX_RECIPE_BYTES).body
-    if body is None:
-        raise CatalogError(f"{entry.url} answered with nothing.")
-    return parse_recipe(body)
 
 
 def _plan(run: JobRun, recipe: InstallRecipe) -> None:

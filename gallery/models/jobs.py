@@ -1,4 +1,4 @@
-"""What the console remembers of galleries, and of every job: the rows are the truth, the queue only wakes a worker."""
+"""Every job, with its files and its history: the rows are the truth, the queue only wakes a worker."""
 
 import uuid
 from datetime import datetime, timedelta
@@ -13,6 +13,8 @@ from gallery.states import (
     ACTIVE,
     CANCELLABLE,
     ENDED,
+    PAUSABLE,
+    PAUSABLE_KINDS,
     RETRYABLE,
     WORKING,
     Kind,
@@ -24,94 +26,6 @@ from team.people import name_of
 
 #: A working job whose heartbeat is older than this has lost its worker.
 HEARTBEAT_LOST = timedelta(seconds=30)
-
-
-class Gallery(models.Model):
-    """A remote catalogue, with the last good copy's date and the last error, if any."""
-
-    name = models.CharField(max_length=100, unique=True)
-    url = models.CharField(max_length=2000)
-    mirrors = models.JSONField(default=list, blank=True)
-    position = models.PositiveIntegerField(default=0)
-    enabled = models.BooleanField(default=True)
-
-    etag = models.CharField(max_length=500, blank=True)
-    last_modified = models.CharField(max_length=100, blank=True)
-    digest = models.CharField(max_length=64, blank=True, help_text="SHA-256 of the index that is shown.")
-    checked_at = models.DateTimeField(null=True, blank=True, help_text="Last answer, changed or not.")
-    refreshed_at = models.DateTimeField(null=True, blank=True, help_text="When what is shown was read.")
-    error = models.TextField(blank=True, help_text="Why the last refresh failed; empty after a good one.")
-    entry_count = models.PositiveIntegerField(default=0)
-
-    class Meta:
-        ordering = ["position", "name"]
-        verbose_name_plural = "galleries"
-        permissions = [("refresh_gallery", "Can refresh a gallery")]
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class EntryQuerySet(models.QuerySet["Entry"]):
-    def shown(self) -> Self:
-        return self.filter(gallery__enabled=True)
-
-
-class Entry(models.Model):
-    """One model in a gallery's index, as read. The whole of it is in `data`; the other columns are for finding it."""
-
-    gallery = models.ForeignKey(Gallery, on_delete=models.CASCADE, related_name="entries")
-    name = models.CharField(max_length=255)
-    position = models.PositiveIntegerField(default=0, help_text="Place in the index.")
-    summary = models.CharField(max_length=300, blank=True, help_text="First sentence of the description, as text.")
-    license = models.CharField(max_length=255, blank=True)
-    icon = models.CharField(max_length=2000, blank=True)
-    backend = models.CharField(max_length=100, blank=True, help_text="Empty when the index does not say.")
-    tags = models.JSONField(default=list, blank=True)
-    usecases = models.JSONField(default=list, blank=True)
-    size = models.BigIntegerField(null=True, blank=True, help_text="Bytes, where the index says.")
-    search = models.TextField(blank=True, help_text="Lower-cased name, tags and description.")
-    data = models.JSONField(default=dict)
-
-    objects = EntryQuerySet.as_manager()
-
-    class Meta:
-        ordering = ["gallery__position", "position"]
-        verbose_name_plural = "entries"
-        constraints = [models.UniqueConstraint(fields=["gallery", "name"], name="one_entry_a_gallery_and_name")]
-        indexes = [
-            models.Index(fields=["name"]),
-            models.Index(fields=["backend"]),
-            models.Index(fields=["license"]),
-            models.Index(fields=["gallery", "position"]),
-        ]
-        default_permissions = ("view",)
-
-    def __str__(self) -> str:
-        return self.full_name
-
-    def get_absolute_url(self) -> str:
-        return reverse("gallery:entry", args=[self.gallery.name, self.name])
-
-    @property
-    def full_name(self) -> str:
-        """LocalAI's id of an entry: gallery@name. Needs `gallery` selected."""
-        return f"{self.gallery.name}@{self.name}"
-
-
-class EntryTag(models.Model):
-    """A tag of an entry, lower-cased: what the tag filter and its counts are made of."""
-
-    entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="tag_rows")
-    tag = models.CharField(max_length=100)
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["entry", "tag"], name="one_row_an_entry_and_tag")]
-        indexes = [models.Index(fields=["tag", "entry"])]
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return self.tag
 
 
 class JobQuerySet(models.QuerySet["Job"]):
@@ -148,6 +62,7 @@ class Job(models.Model):
         max_length=16, default=State.QUEUED.value, choices=[(s.value, s.capitalize()) for s in State]
     )
     message = models.CharField(max_length=500, blank=True, help_text="What is being done, in a few words.")
+    rank = models.BigIntegerField(default=0, help_text="Place in the queue: lower ones first, then the older ones.")
     attempt = models.PositiveIntegerField(default=0, help_text="Tries begun since a person last asked.")
     next_try_at = models.DateTimeField(null=True, blank=True)
 
@@ -158,6 +73,7 @@ class Job(models.Model):
 
     bytes_total = models.BigIntegerField(null=True, blank=True, help_text="None while unknown.")
     bytes_done = models.BigIntegerField(default=0)
+    bytes_fetched = models.BigIntegerField(default=0, help_text="Over the wire, what came twice counted twice.")
     speed = models.FloatField(null=True, blank=True, help_text="Bytes a second over the last ten seconds.")
     last_data_at = models.DateTimeField(null=True, blank=True)
 
@@ -181,6 +97,7 @@ class Job(models.Model):
         ]
         indexes = [
             models.Index(fields=["state", "-created_at"]),
+            models.Index(fields=["state", "rank", "created_at"]),
             models.Index(fields=["-created_at"]),
             models.Index(fields=["subject", "-created_at"]),
         ]
@@ -188,7 +105,8 @@ class Job(models.Model):
         permissions = [
             ("install_model", "Can install a model"),
             ("delete_model", "Can delete a model"),
-            ("control_job", "Can cancel and retry jobs"),
+            ("import_model", "Can import a model that is in no gallery"),
+            ("control_job", "Can pause, cancel, retry and reorder jobs"),
         ]
 
     def __str__(self) -> str:
@@ -228,6 +146,22 @@ class Job(models.Model):
     @property
     def is_being_cancelled(self) -> bool:
         return self.wanted == Wanted.CANCEL and self.is_active
+
+    @property
+    def can_pause(self) -> bool:
+        return self.kind in PAUSABLE_KINDS and self.state in PAUSABLE and self.wanted == Wanted.RUN
+
+    @property
+    def is_being_paused(self) -> bool:
+        return self.wanted == Wanted.PAUSE and self.state in PAUSABLE
+
+    @property
+    def is_paused(self) -> bool:
+        return self.state == State.PAUSED
+
+    @property
+    def is_queued(self) -> bool:
+        return self.state == State.QUEUED
 
     def move(self, old: State, new: State, why: str, by: str = "worker", **fields: Any) -> bool:
         """Change the state if it still is `old`: one guarded UPDATE and one event row.

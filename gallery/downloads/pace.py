@@ -1,0 +1,26 @@
+"""How much of the line a download may take."""
+
+from typing import Protocol
+
+
+class Pace(Protocol):
+    """Asked all the time, by several threads, so that a change is followed while bytes come."""
+
+    def connections(self) -> int:
+        """How many connections one install may have now."""
+
+    def spend(self, count: int) -> float:
+        """`count` bytes came; returns how many seconds to wait before any more are read."""
+
+
+class Unlimited:
+    """As fast as it goes."""
+
+    def __init__(self, connections: int = 8) -> None:
+        self._connections = connections
+
+    def connections(self) -> int:
+        return self._connections
+
+    def spend(self, count: int) -> float:
+        return 0.0
