@@ -47,7 +47,8 @@ class DeletionPreview:
 
     `files` go, with their bytes, the configuration first and the gallery record last. `shared` stay, each with the
     names of the other models that use it. `rewritten` is a configuration file that holds other models, too, and only
-    loses this one.
+    loses this one. `needed_by` are models that will not work without it: another name for it, or a pipeline. A file
+    with a second name elsewhere goes, but frees nothing.
     """
 
     name: str
@@ -55,6 +56,7 @@ class DeletionPreview:
     shared: list[tuple[str, list[str]]]
     bytes_freed: int
     rewritten: str = ""
+    needed_by: tuple[str, ...] = ()
 
 
 def plan_deletion(folder: ConfigFolder, name: str, earlier: Collection[str] = ()) -> DeletionPreview:
@@ -86,7 +88,20 @@ def plan_deletion(folder: ConfigFolder, name: str, earlier: Collection[str] = ()
     files = [(file, size) for file in candidates if file not in users and (size := _size(root, file)) is not None]
     shared = [(file, sorted(users[file])) for file in candidates if file in users]
     rewritten = config.path.name if config and config.path.name in users else ""
-    return DeletionPreview(name, files, shared, sum(size for _, size in files), rewritten)
+    needed_by = tuple(other.name for other in folder.all() if other is not config and name in other.models)
+    return DeletionPreview(name, files, shared, _freed(root, files), rewritten, needed_by)
+
+
+def users_of(folder: ConfigFolder, names: Collection[str], but: str = "") -> dict[str, list[str]]:
+    """Which models need the files (relative names, there or not), apart from the model called `but`.
+
+    A file that nobody needs is not in the answer.
+    """
+    config = folder.get(but) if but else None
+    labels = {file_name_for_model(but)} if but and is_model_name(but) else set()
+    labels |= {config.path.stem} if config else set()
+    users = _users(folder, list(names), config, {f"{_RECORD_PREFIX}{label}.yaml" for label in labels})
+    return {name: sorted(users[name]) for name in names if name in users}
 
 
 def _users(
@@ -110,10 +125,15 @@ def _needs_of_configs(folder: ConfigFolder, config: ModelConfig | None) -> Itera
     for other in [*folder.all(), *folder.rejected()]:
         if other is not config:
             yield other.name, other.path.name
-            yield from ((other.name, target) for file in other.files for target in _targets(folder.path, file))
+            yield from ((other.name, target) for file in _needed_by(other) for target in targets(folder.path, file))
     for problem in folder.problems:
         if not config or problem.path != config.path:
             yield problem.path.name, problem.path.name
+
+
+def _needed_by(config: ModelConfig) -> frozenset[str]:
+    """A model that another one needs may be a loose file."""
+    return config.files | {name for model in config.models if (name := relative_name(model))}
 
 
 def _needs_of_records(root: Path, own: set[str], candidates: list[str]) -> Iterator[tuple[str, str]]:
@@ -124,10 +144,10 @@ def _needs_of_records(root: Path, own: set[str], candidates: list[str]) -> Itera
             continue
         owner = path.stem.removeprefix(_RECORD_PREFIX)
         yield owner, path.name
-        yield from ((owner, target) for name in _listed_in(path, terms) for target in _targets(root, name))
+        yield from ((owner, target) for name in _listed_in(path, terms) for target in targets(root, name))
 
 
-def _targets(root: Path, name: str) -> list[str]:
+def targets(root: Path, name: str) -> list[str]:
     """The name, and where it leads when it is a link inside the folder."""
     if not os.path.islink(f"{root}/{name}"):  # noqa: PTH114  (asked for every file of every model; Path costs four times as much)
         return [name]
@@ -145,13 +165,14 @@ def _listed_in(record: Path, terms: set[str] | None = None) -> frozenset[str]:
         text = record.read_text(encoding="utf-8")
         if terms is not None and "\\" not in text and not any(term in text for term in terms):
             return frozenset()
-        return _names_in(yaml.load(text, max_bytes=_RECORD_BYTES, duplicate_keys="last"))
+        return names_in_record(yaml.load(text, max_bytes=_RECORD_BYTES, duplicate_keys="last"))
     except (yaml.YamlError, OSError, UnicodeDecodeError) as error:
         log.warning("The gallery record %s cannot be read: %s", record.name, error)
         return frozenset()
 
 
-def _names_in(content: object) -> frozenset[str]:
+def names_in_record(content: object) -> frozenset[str]:
+    """The files and templates that the content of a gallery record lists."""
     if not isinstance(content, Mapping):
         return frozenset()
     files = [item.get("filename") for item in _maps(content.get("files"))]
@@ -183,6 +204,19 @@ def _files_below(root: Path, name: str) -> Iterator[str]:
 def _size(root: Path, name: str) -> int | None:
     found = _lstat(root, name)
     return found.st_size if found else None
+
+
+def _freed(root: Path, files: list[tuple[str, int]]) -> int:
+    """Bytes that become free when all of these names go: what has another name as well stays on the disk."""
+    names: dict[tuple[int, int], int] = defaultdict(int)
+    total = 0
+    for file, size in files:
+        if (found := _lstat(root, file)) is None:
+            continue
+        inode = (found.st_dev, found.st_ino)
+        names[inode] += 1
+        total += size if names[inode] == found.st_nlink else 0
+    return total
 
 
 def _lstat(root: Path, name: str) -> os.stat_result | None:

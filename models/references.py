@@ -10,7 +10,7 @@ from localai_admin.lib.plain import list_at, map_at
 #: A file that holds (part of) a model, by the end of its name.
 WEIGHTS = (".gguf", ".ggml", ".safetensors", ".bin", ".onnx", ".pt", ".pth", ".ckpt")
 
-_DIRECT = ("mmproj", "draft_model", "lora_adapter", "lora_base", "tokenizer")
+_DIRECT = ("mmproj", "draft_model", "lora_adapter", "lora_base", "tokenizer", "prompt_cache_path")
 _NESTED = (
     ("parameters", "model"),
     ("tts", "voice"),
@@ -34,6 +34,15 @@ def referenced_files(data: Mapping[str, Any]) -> frozenset[str]:
     """
     named = {name for value in _mentioned(data) if (name := relative_name(value))}
     return frozenset(named.union(*(_implied(name) for name in named)))
+
+
+def referenced_models(data: Mapping[str, Any]) -> frozenset[str]:
+    """Names of other models that it needs: the one it stands for, and those that its pipeline is made of.
+
+    A name in a pipeline may be that of a loose file.
+    """
+    named = [data.get("alias"), *map_at(data, "pipeline").values()]
+    return frozenset(value.strip() for value in named if isinstance(value, str) and value.strip())
 
 
 def _implied(name: str) -> Iterator[str]:

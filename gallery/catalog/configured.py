@@ -8,10 +8,12 @@ from urllib.parse import urlsplit
 #: The gallery that is made on this machine; the settings say nothing about it.
 STARTER = "starter"
 
-_MAX_NAME = 100
-_MAX_URL = 2000
+MAX_NAME = 100
+MAX_URL = 2000
 #: An entry's full name is gallery@name, and its page is at gallery/name.
 _NOT_IN_A_NAME = "/@\\?#%"
+#: Pages of the console that are where those of a gallery of that name would be.
+PAGES = frozenset({"delete", "galleries", "refresh", "revisions", "updates"})
 
 
 @dataclass(frozen=True)
@@ -51,17 +53,25 @@ def _problem(item: object) -> str:
     for key in ("name", "url"):
         if not isinstance(item.get(key), str) or not item[key].strip():
             return f"has {str(dict(item))[:200]}, which has no {key}; add one."
-    return _name_problem(item["name"].strip()) or _address_problem(item)
+    name = item["name"].strip()
+    problem = name_problem(name)
+    return f"has a gallery called {name[:MAX_NAME]!r}, {problem}" if problem else _address_problem(item)
 
 
-def _name_problem(name: str) -> str:
+def name_problem(name: str) -> str:
+    """Why no gallery can be called that, and what would do, as the end of a sentence; empty when one can."""
     if name == STARTER:
-        return f"has a gallery called {STARTER}, which is the console's own; choose another name."
-    if len(name) > _MAX_NAME or not name.isprintable() or name in {".", ".."} or set(name) & set(_NOT_IN_A_NAME):
-        return (
-            f"has a gallery called {name[:_MAX_NAME]!r}, which is no name for one; "
-            f"use at most {_MAX_NAME} characters, and none of {' '.join(_NOT_IN_A_NAME)}."
-        )
+        return "which is the console's own; choose another name."
+    if name in PAGES:
+        return "which is the name of a page; choose another name."
+    if (
+        not name
+        or len(name) > MAX_NAME
+        or not name.isprintable()
+        or name in {".", ".."}
+        or set(name) & set(_NOT_IN_A_NAME)
+    ):
+        return f"which is no name for one; use at most {MAX_NAME} characters, and none of {' '.join(_NOT_IN_A_NAME)}."
     return ""
 
 
@@ -70,7 +80,7 @@ def _address_problem(item: Mapping[str, Any]) -> str:
     if not isinstance(mirrors, list) or not all(isinstance(mirror, str) for mirror in mirrors):
         return f"has mirrors of {item['name']} that are no list of addresses; write them in brackets."
     for address in [item["url"], *mirrors]:
-        if len(address) > _MAX_URL or not _can_be_split(address):
+        if len(address) > MAX_URL or not _can_be_split(address):
             return f"has the address {address[:200]!r} of {item['name']}, which is none; correct it."
     return ""
 

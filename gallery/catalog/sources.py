@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from time import monotonic
 from typing import Protocol
 
 from gallery.catalog.entries import MAX_INDEX_BYTES
@@ -11,6 +12,9 @@ from gallery.catalog.parsing import ParsedIndex, parse
 from gallery.downloads.errors import DownloadError
 from gallery.downloads.transport import Document
 from localai_admin.lib.net import shown
+
+#: A source that failed is asked after all others for so long. Seconds.
+COOL_DOWN = 600.0
 
 _MAX_REFERENCE_BYTES = 4096
 
@@ -33,6 +37,25 @@ class Known:
 NOTHING = Known()
 
 
+class Cooling:
+    """Which sources failed a short while ago: they are asked only when every other one has failed, too."""
+
+    def __init__(self, seconds: float = COOL_DOWN, clock: Callable[[], float] = monotonic) -> None:
+        self._seconds, self._clock = seconds, clock
+        self._until: dict[str, float] = {}
+
+    def in_order(self, sources: Sequence[str]) -> list[str]:
+        """Each source once, those that failed lately behind the others."""
+        now = self._clock()
+        return sorted(dict.fromkeys(sources), key=lambda source: self._until.get(source, now) > now)
+
+    def failed(self, source: str) -> None:
+        self._until[source] = self._clock() + self._seconds
+
+    def worked(self, source: str) -> None:
+        self._until.pop(source, None)
+
+
 @dataclass(frozen=True)
 class Fetched:
     """`index` is None when it is still the one that is known. `url` gave the answer.
@@ -53,22 +76,29 @@ def fetch_index(
     known: Known = NOTHING,
     fetcher: Fetcher,
     check: Callable[[], None] = lambda: None,
+    cooling: Cooling | None = None,
 ) -> Fetched:
     """The first source that gives an index. Raises SourceError, which says what was wrong with each.
 
-    `check` is called while an index is read, and may raise to end that.
+    `check` is called while an index is read, and may raise to end that. `cooling` remembers from one call to the next
+    which sources failed; without it they are asked in their order.
     """
+    cooling = cooling or Cooling()
     failures: list[str] = []
     actions: dict[str, None] = {}
     retry = False
-    for source in dict.fromkeys([url, *mirrors]):
+    for source in cooling.in_order([url, *mirrors]):
         try:
-            return _fetched(source, known, fetcher, check, own=source == url)
+            found = _fetched(source, known, fetcher, check, own=source == url)
         except (DownloadError, CatalogError) as error:
+            cooling.failed(source)
             failures.append(f"{shown(source)}: {error}" if mirrors else str(error))
             actions[error.action] = None
             # A page of an overloaded server is no index either, and may be one later.
             retry = retry or error.retry
+        else:
+            cooling.worked(source)
+            return found
     raise SourceError(" ".join(failures), retry=retry, action=" ".join(actions))
 
 

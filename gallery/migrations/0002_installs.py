@@ -7,6 +7,17 @@ import django.utils.timezone
 from django.db import migrations, models
 
 
+def tell_who_named_galleries(apps, schema_editor):
+    """Until now a gallery was switched off only when the settings did not name it any more.
+
+    What galleries gave is asked for once more, so that each entry gets its digest.
+    """
+    galleries = apps.get_model("gallery", "Gallery").objects
+    galleries.filter(enabled=False).update(enabled=True, named=False)
+    galleries.filter(name="starter").update(source="starter", named=True)
+    galleries.update(etag="", last_modified="", digest="", checked_at=None)
+
+
 class Migration(migrations.Migration):
     dependencies = [
         ("gallery", "0001_initial"),
@@ -82,11 +93,26 @@ class Migration(migrations.Migration):
                 ("entry", models.CharField(blank=True, help_text="The entry's name there.", max_length=255)),
                 ("entry_digest", models.CharField(blank=True, max_length=64)),
                 ("recipe", models.JSONField(default=dict)),
+                (
+                    "configured",
+                    models.BooleanField(
+                        default=True, help_text="Whether it has a configuration, or brought files alone."
+                    ),
+                ),
+                (
+                    "record_digest",
+                    models.CharField(
+                        blank=True,
+                        help_text="SHA-256 of its gallery record: another one was written by somebody else.",
+                        max_length=64,
+                    ),
+                ),
                 ("bytes", models.BigIntegerField(default=0)),
                 (
                     "kept_in",
-                    models.CharField(blank=True, help_text="Folder of what it had, once replaced.", max_length=200),
+                    models.CharField(blank=True, help_text="Folder of what it had, once replaced.", max_length=300),
                 ),
+                ("kept_bytes", models.BigIntegerField(default=0, help_text="How much is in that folder.")),
                 ("by", models.CharField(blank=True, max_length=150)),
                 ("installed_at", models.DateTimeField(default=django.utils.timezone.now)),
                 ("replaced_at", models.DateTimeField(blank=True, null=True)),
@@ -220,4 +246,5 @@ class Migration(migrations.Migration):
                 condition=models.Q(("is_current", True)), fields=("node", "name"), name="one_current_revision"
             ),
         ),
+        migrations.RunPython(tell_who_named_galleries, migrations.RunPython.noop),
     ]

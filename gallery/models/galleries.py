@@ -67,7 +67,7 @@ class Entry(models.Model):
     tags = models.JSONField(default=list, blank=True)
     usecases = models.JSONField(default=list, blank=True)
     size = models.BigIntegerField(null=True, blank=True, help_text="Bytes, where the index says.")
-    search = models.TextField(blank=True, help_text="Lower-cased name, tags and description.")
+    search = models.TextField(blank=True, help_text="Name, tags and description, as they are searched.")
     data = models.JSONField(default=dict)
     digest = models.CharField(max_length=64, blank=True, help_text="SHA-256 of what installing it depends on.")
 
@@ -95,18 +95,3 @@ class Entry(models.Model):
     def full_name(self) -> str:
         """LocalAI's id of an entry: gallery@name. Needs `gallery` selected."""
         return f"{self.gallery.name}@{self.name}"
-
-
-class EntryTag(models.Model):
-    """A tag of an entry, lower-cased: what the tag filter and its counts are made of."""
-
-    entry = models.ForeignKey(Entry, on_delete=models.CASCADE, related_name="tag_rows")
-    tag = models.CharField(max_length=100)
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["entry", "tag"], name="one_row_an_entry_and_tag")]
-        indexes = [models.Index(fields=["tag", "entry"])]
-        default_permissions = ()
-
-    def __str__(self) -> str:
-        return self.tag

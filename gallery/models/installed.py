@@ -1,10 +1,13 @@
 """What was installed, revision by revision, and the digests of files in the models folder."""
 
-from typing import Self
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
+from django.urls import reverse
 from django.utils import timezone
+
+from gallery.downloads.specs import FileSpec
 
 
 class RevisionQuerySet(models.QuerySet["Revision"]):
@@ -35,8 +38,13 @@ class Revision(models.Model):
     entry = models.CharField(max_length=255, blank=True, help_text="The entry's name there.")
     entry_digest = models.CharField(max_length=64, blank=True)
     recipe = models.JSONField(default=dict)
+    configured = models.BooleanField(default=True, help_text="Whether it has a configuration, or brought files alone.")
+    record_digest = models.CharField(
+        max_length=64, blank=True, help_text="SHA-256 of its gallery record: another one was written by somebody else."
+    )
     bytes = models.BigIntegerField(default=0)
-    kept_in = models.CharField(max_length=200, blank=True, help_text="Folder of what it had, once replaced.")
+    kept_in = models.CharField(max_length=300, blank=True, help_text="Folder of what it had, once replaced.")
+    kept_bytes = models.BigIntegerField(default=0, help_text="How much is in that folder.")
 
     by = models.CharField(max_length=150, blank=True)
     job = models.ForeignKey("gallery.Job", null=True, blank=True, on_delete=models.SET_NULL, related_name="revisions")
@@ -58,6 +66,40 @@ class Revision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}, revision {self.number}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("gallery:revisions", args=[self.name])
+
+    @property
+    def specs(self) -> list[FileSpec]:
+        """The files it brought."""
+        files: list[dict[str, Any]] = self.recipe.get("files", [])
+        return [FileSpec(file["filename"], file["sha256"], file["uri"], file["size"]) for file in files]
+
+    @property
+    def brought(self) -> frozenset[str]:
+        """Names of every file that it put into the models folder."""
+        stem = self.name.replace("/", "__")
+        own = [f"._gallery_{stem}.yaml", *([f"{stem}.yaml"] if self.configured else [])]
+        templates = [name for name, _ in self.recipe.get("templates", [])]
+        return frozenset([file.filename for file in self.specs] + templates + own)
+
+    @property
+    def is_kept(self) -> bool:
+        return not self.is_current and bool(self.kept_in)
+
+    @property
+    def label(self) -> str:
+        return str(self.number)
+
+    @property
+    def roll_back_question(self) -> str:
+        return f"{self.name} is shut down when it runs. What is installed now is kept, for a way forward again."
+
+    @property
+    def full_entry(self) -> str:
+        """LocalAI's id of the entry it came from; empty when it came from none."""
+        return f"{self.gallery}@{self.entry}" if self.gallery and self.entry else self.entry
 
 
 class KnownFile(models.Model):

@@ -1,6 +1,7 @@
 """Every job, with its files and its history: the rows are the truth, the queue only wakes a worker."""
 
 import uuid
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ from gallery.states import (
     ACTIVE,
     CANCELLABLE,
     ENDED,
+    IN_LINE,
     PAUSABLE,
     PAUSABLE_KINDS,
     RETRYABLE,
@@ -40,6 +42,14 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def ended(self) -> Self:
         return self.filter(state__in=ENDED)
+
+    def line(self) -> Self:
+        """Long jobs that have not ended, in the order of the queue: those at work and paused keep their place."""
+        return self.active().filter(kind__in=IN_LINE).order_by("rank", "created_at", "pk")
+
+    def in_line(self) -> Self:
+        """Long jobs that wait for their turn, the next one first."""
+        return self.line().filter(state=State.QUEUED, wanted=Wanted.RUN)
 
     def abandoned(self, now: datetime) -> Self:
         """Working, but nobody has kept the heartbeat: the worker died."""
@@ -163,6 +173,14 @@ class Job(models.Model):
     def is_queued(self) -> bool:
         return self.state == State.QUEUED
 
+    @property
+    def can_resume(self) -> bool:
+        return self.is_paused or self.is_being_paused
+
+    @property
+    def can_be_moved(self) -> bool:
+        return self.kind in IN_LINE and self.is_queued and self.wanted == Wanted.RUN
+
     def move(self, old: State, new: State, why: str, by: str = "worker", **fields: Any) -> bool:
         """Change the state if it still is `old`: one guarded UPDATE and one event row.
 
@@ -182,17 +200,30 @@ class Job(models.Model):
             setattr(self, field, value)
         return True
 
-    def want(self, wanted: Wanted, by: AbstractBaseUser | None, why: str) -> bool:
-        """Record what a person wants of an active job; returns False when it has ended or is beyond that."""
+    def want(
+        self,
+        wanted: Wanted,
+        by: AbstractBaseUser | None,
+        why: str,
+        states: Iterable[State] = CANCELLABLE,
+        instead_of: Iterable[Wanted] = Wanted,
+    ) -> bool:
+        """Record what a person wants of an active job; returns False when it has ended or is beyond that.
+
+        It must be in one of the states, and what was wanted before one of `instead_of`.
+        """
         now = timezone.now()
         with transaction.atomic():
-            changed = Job.objects.filter(pk=self.pk, state__in=CANCELLABLE).update(wanted=wanted, changed_at=now)
+            found = Job.objects.filter(pk=self.pk, state__in=list(states), wanted__in=list(instead_of))
+            changed = found.update(wanted=wanted, changed_at=now)
+            self.refresh_from_db()
             if changed:
-                JobEvent.objects.create(
-                    job=self, at=now, by=name_of(by), from_state=self.state, to_state=self.state, why=why
-                )
-        self.refresh_from_db()
+                self.note(name_of(by), why, now)
         return bool(changed)
+
+    def note(self, by: str, why: str, at: datetime) -> None:
+        """Write what somebody did that changes no state into the history."""
+        JobEvent.objects.create(job=self, at=at, by=by, from_state=self.state, to_state=self.state, why=why)
 
 
 class JobFile(models.Model):

@@ -22,3 +22,8 @@ class Limits(models.Model):
 
     def __str__(self) -> str:
         return "Download limits"
+
+    @classmethod
+    def hold(cls) -> "Limits":
+        """The row, locked until the transaction ends. Whoever decides about the queue takes it first: one at a time."""
+        return Limits.objects.select_for_update().get_or_create(pk=1)[0]

@@ -190,7 +190,8 @@ def _write_index(folder: Path) -> None:
 
 
 def _list_gallery(folder: Path) -> None:
+    facts = {"url": (folder / "index.yaml").as_uri(), "mirrors": [], "source": Gallery.STARTER, "named": True}
     gallery, _ = Gallery.objects.update_or_create(
-        name=NAME, defaults={"url": (folder / "index.yaml").as_uri(), "mirrors": [], "position": 0, "enabled": True}
+        name=NAME, defaults={**facts, "enabled": True}, create_defaults={**facts, "position": 0}
     )
     refresh.refresh_now(gallery.pk)

@@ -7,8 +7,8 @@ import pytest
 from django.utils import timezone
 
 from gallery.catalog.errors import CatalogError, SourceError
-from gallery.models import Entry, EntryTag, Gallery, Job
-from gallery.services import queue, refresh, running
+from gallery.models import Entry, Gallery, Job
+from gallery.services import queue, refresh, running, transport
 from gallery.services.errors import EntryGone
 from gallery.states import State
 from tests.fakes import http_server, real_gallery
@@ -83,9 +83,44 @@ def test_a_gallery_that_is_no_good_is_named_and_the_others_are_there(settings, i
 def test_a_gallery_that_the_settings_forgot_is_not_shown_but_the_starter_is(settings):
     settings.GALLERIES = []
     gallery_at("https://one.test", "one")
-    gallery_at("file:///x", "starter")
+    gallery_at("https://two.test", "two", source=Gallery.CONSOLE)
+    gallery_at("file:///x", "starter", source=Gallery.STARTER)
     refresh.sync_from_settings()
-    assert list(Gallery.objects.filter(enabled=True).values_list("name", flat=True)) == ["starter"]
+    assert list(Gallery.objects.shown().values_list("name", flat=True)) == ["starter", "two"]
+    assert Gallery.objects.get(name="one").enabled, "that is a person's choice"
+
+
+def test_what_a_person_chose_outlives_a_new_look_at_the_settings(settings):
+    settings.GALLERIES = [{"name": "one", "url": "https://one.test/a"}]
+    chosen = {"enabled": False, "position": 7, "headers": {"X-Key": "k"}, "refresh_minutes": 5}
+    gallery = gallery_at("https://one.test/b", "one", named=False, **chosen)
+    assert refresh.sync_from_settings() == []
+    fresh(gallery)
+    assert {name: getattr(gallery, name) for name in chosen} == chosen
+    assert (gallery.url, gallery.named) == ("https://one.test/a", True)
+
+
+def test_headers_are_forgotten_when_the_settings_move_a_gallery_to_another_host(settings):
+    settings.GALLERIES = [{"name": "one", "url": "https://other.test/a"}]
+    gallery = gallery_at("https://one.test/a", "one", headers={"X-Key": "k"})
+    refresh.sync_from_settings()
+    assert fresh(gallery).headers == {}
+
+
+def test_a_gallery_of_the_console_is_not_taken_over_by_the_settings(settings):
+    settings.GALLERIES = [{"name": "one", "url": "https://settings.test"}]
+    gallery = gallery_at("https://console.test", "one", source=Gallery.CONSOLE)
+    [problem] = refresh.sync_from_settings()
+    assert "added in the console" in problem
+    assert refresh.setting_problems() == [problem]
+    assert fresh(gallery).url == "https://console.test"
+
+
+def test_a_new_gallery_of_the_settings_comes_last(settings):
+    gallery_at("https://console.test", "mine", source=Gallery.CONSOLE, position=4)
+    settings.GALLERIES = [{"name": "one", "url": "https://one.test"}]
+    refresh.sync_from_settings()
+    assert Gallery.objects.get(name="one").position == 5
 
 
 def test_a_gallery_at_a_new_address_is_asked_as_if_for_the_first_time(settings):
@@ -101,7 +136,7 @@ def test_an_index_is_read_with_tags_and_words_to_search(server):
     phi, qwen = Entry.objects.all()
     assert (phi.name, phi.license, phi.summary, phi.position) == ("phi", "mit", "Phi answers. It is small.", 0)
     assert phi.data["files"] == [{"filename": "phi.gguf", "uri": "https://x.test/phi.gguf"}]
-    assert sorted(tag.tag for tag in phi.tag_rows.all()) == ["gguf", "llm"]
+    assert phi.tags == ["LLM", "gguf", "llm"]
     assert "phi answers." in phi.search
     assert (qwen.backend, qwen.usecases) == ("llama-cpp", ["chat"])
     assert (fresh(gallery).entry_count, gallery.error) == (2, "")
@@ -118,7 +153,7 @@ def test_a_changed_index_keeps_the_rows_of_what_is_still_there(server):
     assert list(Entry.objects.values_list("name", flat=True)) == ["new", "phi"]
     assert Entry.objects.get(name="phi").pk == phi.pk
     assert Entry.objects.get(name="phi").license == "apache-2.0"
-    assert list(EntryTag.objects.values_list("tag", flat=True)) == ["small"]
+    assert Entry.objects.get(name="phi").tags == ["small"]
 
 
 def test_an_index_that_did_not_change_is_not_read_again(server):
@@ -230,3 +265,82 @@ def test_a_gallery_is_asked_again_only_when_it_is_due(server):
 def test_a_gallery_that_failed_is_asked_again_sooner(server):
     gallery_at(server.gives("/index.yaml", INDEX), checked_at=ago(minutes=11), error="It was away.")
     assert refresh.refresh_due(timezone.now(), 60, Event()) == ["localai"]
+
+
+def test_every_entry_gets_its_digest_which_a_new_description_leaves_as_it_is(server):
+    gallery = gallery_at(server.gives("/index.yaml", INDEX))
+    refresh.refresh_now(gallery.pk)
+    before = dict(Entry.objects.values_list("name", "digest"))
+    assert all(len(digest) == 64 for digest in before.values())
+    changed = INDEX.replace(b"It is small.", b"It is tiny.").replace(b"backend: llama-cpp", b"backend: other")
+    server.gives("/index.yaml", changed, etag='"2"')
+    refresh.refresh_now(gallery.pk)
+    after = dict(Entry.objects.values_list("name", "digest"))
+    assert (after["phi"] == before["phi"], after["qwen"] == before["qwen"]) == (True, False)
+
+
+def test_a_gallery_has_a_schedule_of_its_own_and_one_only_by_button_is_left_alone(server):
+    url = server.gives("/index.yaml", INDEX)
+    hourly = gallery_at(url, "hourly", checked_at=ago(minutes=30))
+    quick = gallery_at(url, "quick", checked_at=ago(minutes=30), refresh_minutes=20)
+    never = gallery_at(url, "never", refresh_minutes=0)
+    assert refresh.refresh_due(timezone.now(), 60, Event()) == ["quick"]
+    assert [fresh(gallery).refreshed_at is not None for gallery in (hourly, quick, never)] == [False, True, False]
+
+
+def test_a_gallery_that_is_off_is_not_asked(server):
+    gallery_at(server.gives("/index.yaml", INDEX), enabled=False)
+    assert refresh.refresh_due(timezone.now(), 60, Event()) == []
+    assert server.seen == []
+
+
+def test_request_headers_go_to_the_gallerys_own_host_and_to_no_mirror_or_redirect(server):
+    secret = {"Authorization": "Bearer s3cr3t"}
+    with http_server.running() as other:
+        moved = other.gives("/moved.yaml", INDEX)
+        server.gives("/index.yaml", redirect=moved)
+        gallery = gallery_at(server.url("/index.yaml"), headers=secret)
+        assert refresh.refresh_now(gallery.pk)
+        assert server.asked("/index.yaml")[0].headers["authorization"] == secret["Authorization"]
+        assert "authorization" not in other.asked("/moved.yaml")[0].headers
+        server.gives("/index.yaml", status=500)
+        Gallery.objects.update(mirrors=[other.gives("/mirror.yaml", INDEX)], digest="")
+        assert refresh.refresh_now(gallery.pk)
+        assert "authorization" not in other.asked("/mirror.yaml")[0].headers
+    assert fresh(gallery).answered_by.endswith("/mirror.yaml")
+
+
+def test_what_lies_beside_a_private_index_gets_its_headers_too(server):
+    gallery_at(server.url("/index.yaml"), headers={"X-Key": "k"})
+    with transport.downloader() as opened, http_server.running() as other:
+        assert opened.fetch(server.gives("/recipe.yaml", b"name: x")).body
+        assert opened.fetch(other.gives("/recipe.yaml", b"name: x")).body
+        assert "x-key" not in other.seen[-1].headers
+    assert server.seen[-1].headers["x-key"] == "k"
+
+
+def test_of_two_galleries_on_one_host_each_has_its_own_headers(server):
+    first = gallery_at(server.gives("/a.yaml", INDEX), "a", headers={"X-Key": "a"}, position=1)
+    second = gallery_at(server.gives("/b.yaml", INDEX), "b", headers={"X-Key": "b"}, position=2)
+    for gallery in (first, second):
+        refresh.refresh_now(gallery.pk)
+    assert [server.asked(path)[0].headers["x-key"] for path in ("/a.yaml", "/b.yaml")] == ["a", "b"]
+
+
+def test_a_source_that_failed_is_asked_after_the_others_for_a_while_but_not_by_button(server):
+    server.gives("/index.yaml", status=500)
+    gallery = gallery_at(server.url("/index.yaml"), mirrors=[server.gives("/mirror.yaml", INDEX)])
+    refresh.refresh_now(gallery.pk)
+    refresh.refresh_now(gallery.pk)
+    assert [request.path for request in server.seen] == ["/index.yaml", "/mirror.yaml", "/mirror.yaml"]
+    job = refresh.request_refresh(gallery, by=None)
+    running.run(job.pk, refresh.run_refresh)
+    assert [request.path for request in server.seen[3:]] == ["/index.yaml", "/mirror.yaml"]
+
+
+def test_a_reference_is_followed_for_a_mirror_too(server):
+    server.gives("/index.yaml", status=500)
+    server.gives("/copy/list.yaml", INDEX)
+    gallery = gallery_at(server.url("/index.yaml"), mirrors=[server.gives("/copy/latest.ref", b"list.yaml\n")])
+    assert refresh.refresh_now(gallery.pk)
+    assert fresh(gallery).entry_count == 2
