@@ -5,22 +5,22 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 from urllib.parse import urlencode
 
-from django.db.models import Case, F, IntegerField, OuterRef, Q, QuerySet, Subquery, TextField, Value, When
-from django.db.models.expressions import Combinable
-from django.db.models.functions import Cast
+from django.db.models import OuterRef, Subquery
 from django.http import QueryDict
 
-from gallery.models import Entry, EntryQuerySet, Gallery, Job
+from gallery.installed import Installed
+from gallery.models import Entry, Gallery, Job
+from gallery.searching import snapshot
+from gallery.searching.matching import found
+from gallery.searching.query import Query, parse
+from gallery.searching.snapshot import Matches, Snapshot
 from gallery.states import ACTIVE, Kind
 from localai_admin.lib.parameters import page_number, words
 
 PAGE_SIZE = 24
-MAX_WORDS = 8
 MAX_TAGS = 5
 MAX_LENGTH = 100
 MAX_PAGE = 10_000
-#: In a filter: entries for which the gallery does not say.
-NOT_SAID = "-"
 
 #: The first holds when nothing is chosen; without a word to match, it is the gallery's order.
 BEST, INDEX_ORDER = "", "gallery"
@@ -44,6 +44,7 @@ class Wish:
     gallery: str = ""
     license: str = ""
     installed: str = ""
+    exactly: str = ""
     sort: str = ""
     page: int = 1
 
@@ -58,17 +59,14 @@ class Wish:
             **text,
             tags=tuple(tags)[:MAX_TAGS],
             installed=installed if installed in ("yes", "no") else "",
+            exactly="1" if params.get("exactly") == "1" else "",
             sort=sort if sort in SORTS else "",
             page=page_number(params.get("page", ""), MAX_PAGE),
         )
 
     @property
-    def words(self) -> list[str]:
-        return self.q.lower().split()[:MAX_WORDS]
-
-    @property
     def is_filtered(self) -> bool:
-        return self != Wish(sort=self.sort, page=self.page)
+        return self != Wish(sort=self.sort, page=self.page, exactly=self.exactly)
 
     def but(self, **changes: Any) -> Self:
         """The same wish with some fields changed, from its first page on."""
@@ -83,7 +81,7 @@ class Wish:
 
     def parameters(self) -> list[tuple[str, str]]:
         """The parameters of the URL, in a fixed order."""
-        plain = ("q", "usecase", "backend", "gallery", "license", "installed", "sort")
+        plain = ("q", "exactly", "usecase", "backend", "gallery", "license", "installed", "sort")
         pairs = [(key, getattr(self, key)) for key in plain] + [("tag", tag) for tag in self.tags]
         pairs += [("page", str(self.page))] if self.page > 1 else []
         return [(key, value) for key, value in pairs if value]
@@ -94,47 +92,85 @@ class Wish:
         return "?" + urlencode(self.parameters())
 
 
-def worded(wish: Wish) -> Q:
-    """Entries that have every word somewhere in name, tags or description."""
-    found = Q()
-    for word in wish.words:
-        found &= Q(search__contains=word)
-    return found
+@dataclass(frozen=True)
+class Answer:
+    """What a wish finds. `chosen` has, for each facet with a choice, the entries in it."""
+
+    wish: Wish
+    snapshot: Snapshot
+    query: Query
+    worded: int
+    best: Sequence[int]
+    #: The words that were searched instead of the ones that are nowhere; empty when those were found.
+    meant: str
+    chosen: dict[str, int]
+    here: int
+
+    @property
+    def total(self) -> int:
+        return self.left().bit_count()
+
+    def left(self, without: str = "") -> int:
+        """The entries with the words and in every chosen facet, but for one, as a bitmap."""
+        left = self.worded
+        for field, members in self.chosen.items():
+            if field != without:
+                left &= members
+        return left
+
+    def keys(self) -> list[int]:
+        """Of the entries of the wished page, in their order."""
+        start = (self.wish.page - 1) * PAGE_SIZE
+        return self.snapshot.page(self.left(), self._order(), start, PAGE_SIZE)
+
+    def _order(self) -> Sequence[int]:
+        match self.wish.sort:
+            case "name":
+                return self.snapshot.by_name
+            case "smallest":
+                return self.snapshot.by_size
+            case "largest":
+                return self.snapshot.by_size_down
+        return () if self.wish.sort == INDEX_ORDER else self.best
 
 
-def chosen(wish: Wish, installed: frozenset[str]) -> Q:
-    """Entries in the chosen facets."""
-    found = Q()
-    for tag in wish.tags:
-        found &= Q(pk__in=Subquery(_with_tag(tag)))
-    if wish.usecase:
-        found &= Q(usecase_text__contains=f'"{wish.usecase}"')
-    for field in ("backend", "license"):
+def answer(wish: Wish, galleries: Sequence[Gallery], installed: Installed) -> Answer:
+    """Two queries of the full-text index for words that were not searched before; none without words."""
+    entries = snapshot.latest(galleries)
+    query, matches, meant = _searched(wish, entries)
+    here = entries.installed(installed)
+    chosen = _chosen(wish, entries, here)
+    return Answer(wish, entries, query, matches.members, matches.best, meant, chosen, here)
+
+
+def _searched(wish: Wish, entries: Snapshot) -> tuple[Query, Matches, str]:
+    if not wish.q:
+        return Query(()), Matches(entries.everything, ()), ""
+    return found(parse(wish.q), wish.q, entries, forgiving=not wish.exactly)
+
+
+def _chosen(wish: Wish, entries: Snapshot, here: int) -> dict[str, int]:
+    chosen = {}
+    for field in ("usecase", "backend", "license", "gallery"):
         if value := getattr(wish, field):
-            found &= Q(**{field: "" if value == NOT_SAID else value})
+            chosen[field] = entries.postings[field].having(value)
+    if wish.tags:
+        chosen["tag"] = entries.everything
+        for tag in wish.tags:
+            chosen["tag"] &= entries.postings["tag"].having(tag)
     if wish.installed:
-        here = Q(name__in=installed)
-        found &= here if wish.installed == "yes" else ~here
-    return found
+        chosen["installed"] = here if wish.installed == "yes" else entries.everything & ~here
+    return chosen
 
 
-def _with_tag(tag: str) -> QuerySet[Entry, Any]:
-    return Entry.objects.filter(tag_rows__tag=tag).order_by().values("pk")
-
-
-def with_usecase_text(entries: EntryQuerySet) -> EntryQuerySet:
-    """With the list of use cases as the text it is stored as, so that one word can be looked for in any database."""
-    return entries.alias(usecase_text=Cast("usecases", TextField()))
-
-
-def page_of(wish: Wish, galleries: Sequence[Gallery], installed: frozenset[str]) -> list[Entry]:
+def page_of(found: Answer, galleries: Sequence[Gallery]) -> list[Entry]:
     """The entries of the wished page, each with `gallery` set and `job_id`: the install under way, or None."""
-    by_id = {gallery.pk: gallery for gallery in galleries if wish.gallery in ("", gallery.name)}
-    found = with_usecase_text(Entry.objects.filter(gallery_id__in=by_id))
-    found = found.filter(worded(wish), chosen(wish, installed)).defer("search", "data")
-    found = found.annotate(job_id=Subquery(_installs()))
-    start = (wish.page - 1) * PAGE_SIZE
-    entries = list(found.order_by(*_ordering(wish, single=len(by_id) < 2))[start : start + PAGE_SIZE])
+    by_id = {gallery.pk: gallery for gallery in galleries}
+    keys = found.keys()
+    rows = Entry.objects.filter(pk__in=keys).defer("search", "data").annotate(job_id=Subquery(_installs())).order_by()
+    by_key = {entry.pk: entry for entry in rows} if keys else {}
+    # What a refresh took away since the places were read is missing here, until the next look.
+    entries = [by_key[key] for key in keys if key in by_key]
     for entry in entries:
         entry.gallery = by_id[entry.gallery_id]
     return entries
@@ -143,30 +179,3 @@ def page_of(wish: Wish, galleries: Sequence[Gallery], installed: frozenset[str])
 def _installs() -> Any:
     mine = Job.objects.filter(kind=Kind.INSTALL, subject=OuterRef("name"), state__in=ACTIVE)
     return mine.order_by().values("pk")[:1]
-
-
-def _ordering(wish: Wish, single: bool) -> list[str | Combinable]:
-    """One gallery's own order is the order of an index; over several it takes a join."""
-    natural: list[str | Combinable] = ["position"] if single else ["gallery__position", "gallery_id", "position"]
-    orders: dict[str, list[str | Combinable]] = {
-        BEST: [_rank(wish)] if wish.words else [],
-        "name": ["name"],
-        "smallest": [F("size").asc(nulls_last=True)],
-        "largest": [F("size").desc(nulls_last=True)],
-    }
-    return orders.get(wish.sort, []) + natural
-
-
-def _rank(wish: Wish) -> Case:
-    """The name itself, then names that begin so, then names with every word, then the rest."""
-    dashed = "-".join(wish.words)
-    in_name = Q()
-    for word in wish.words:
-        in_name &= Q(name__icontains=word)
-    return Case(
-        When(Q(name__iexact=wish.q) | Q(name__iexact=dashed), then=Value(0)),
-        When(Q(name__istartswith=wish.q) | Q(name__istartswith=dashed), then=Value(1)),
-        When(in_name, then=Value(2)),
-        default=Value(3),
-        output_field=IntegerField(),
-    )

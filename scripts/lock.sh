@@ -3,5 +3,5 @@
 set -eu
 cd "$(dirname "$0")/.."
 compile() { uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header --no-annotate --no-emit-index-url pyproject.toml "$@"; }
-compile --group build --group llama --group dev -o requirements-dev.lock
+compile --extra postgres --group build --group llama --group dev -o requirements-dev.lock
 compile --group build --group llama -c requirements-dev.lock -o requirements.lock

@@ -50,6 +50,8 @@ ICONS = {
     "admin": "shield-lock",
     "scale": "scale",
     "tag": "tag",
+    "up": "arrow-up",
+    "down": "arrow-down",
 }
 #: The mark of the console: three bars of a meter in a rounded square.
 LOGO = (

@@ -10,11 +10,13 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
-from gallery.facets import counts, facets
-from gallery.installed import installed_names
+from gallery.facets import facets
+from gallery.highlight import marked
+from gallery.installed import Installed, entries_here
 from gallery.models import Entry, Gallery
-from gallery.search import PAGE_SIZE, SORTS, Wish, page_of
+from gallery.search import PAGE_SIZE, SORTS, Answer, Wish, answer, page_of
 from gallery.services import refresh as refreshing
+from gallery.services import updates
 from gallery.services.errors import JobError
 from localai_admin.lib import htmx
 from team.access import requires
@@ -26,26 +28,31 @@ SHOWN_LABELS = 4
 @require_GET
 def index(request: HttpRequest) -> HttpResponse:
     wish = Wish.read(request.GET)
-    galleries = [gallery for gallery in Gallery.objects.all() if gallery.enabled]
-    installed = installed_names(settings.MODELS_PATH)
-    found = counts(wish, galleries, installed)
+    galleries = list(Gallery.objects.shown())
+    installed = entries_here()
+    found = answer(wish, galleries, installed)
+    beside = facets(found)
     context = {
         "section": "Gallery",
         "wish": wish,
         "sorts": SORTS,
-        "hidden": [pair for pair in wish.parameters() if pair[0] not in ("q", "sort", "page")],
+        "hidden": [pair for pair in wish.parameters() if pair[0] not in ("q", "sort", "page", "exactly")],
         "galleries": galleries,
         "problems": [gallery for gallery in galleries if gallery.error],
         "setting_problems": refreshing.setting_problems(),
         "read_at": min((gallery.refreshed_at for gallery in galleries if gallery.refreshed_at), default=None),
         "never_read": not any(gallery.refreshed_at for gallery in galleries),
         "entry_count": sum(gallery.entry_count for gallery in galleries),
-        "total": found.total(wish),
-        "facets": facets(wish, found, len(galleries) > 1),
-        "cards": _cards(page_of(wish, galleries, installed), installed),
+        "total": found.total,
+        "meant": found.meant,
+        "literally": wish.but(exactly="1").query_string,
+        "facets": beside,
+        "picked": [(facet.label, choice) for facet in beside for choice in facet.choices if choice.chosen],
+        "cards": _cards(found, page_of(found, galleries), installed),
+        "update_count": 0 if htmx.wants_part(request) else len(updates.available()),
         "can_refresh": request.user.has_perm("gallery.refresh_gallery"),
         "can_install": request.user.has_perm("gallery.install_model"),
-        **_pages(wish, found.total(wish)),
+        **_pages(wish, found.total),
     }
     response = htmx.render_partial(request, "gallery/index.html", context, partial="results")
     if htmx.wants_part(request):
@@ -65,15 +72,18 @@ def refresh(request: HttpRequest) -> HttpResponse:
     return htmx.back(request, reverse("gallery:index"))
 
 
-def _cards(entries: Sequence[Entry], installed: frozenset[str]) -> list[dict[str, Any]]:
+def _cards(found: Answer, entries: Sequence[Entry], installed: Installed) -> list[dict[str, Any]]:
+    words = found.query.tokens
     return [
         {
             "entry": entry,
+            "name": marked(entry.name, words),
+            "summary": marked(entry.summary, words),
             "url": entry.get_absolute_url(),
             "install_url": reverse("gallery:install", args=[entry.gallery.name, entry.name]),
             "labels": labels(entry)[:SHOWN_LABELS],
             "icon": entry.icon if settings.GALLERY_ICONS and entry.icon.startswith("https://") else "",
-            "installed": entry.name in installed,
+            "models": installed.models_of(entry.gallery.name, entry.name),
             "job_id": entry.job_id,  # type: ignore[attr-defined]
         }
         for entry in entries

@@ -1,16 +1,19 @@
+import os
+import re
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 from django.utils.html import escape
 
 from gallery.catalog.entries import CatalogEntry, parse_index
-from gallery.models import Entry, EntryTag, Gallery, Job
+from gallery.models import Entry, Gallery, Job
 from gallery.search import Wish
+from gallery.searching import index
 from gallery.states import Kind, State
+from tests.contracts.test_search import HOSTILE
 from tests.fakes import real_gallery
 
 HTMX = {"HX-Request": "true"}
@@ -20,11 +23,6 @@ LLAMA = {"backend": "llama-cpp"}
 HEARS = "Hears what qwen3 says."
 
 
-@pytest.fixture(autouse=True)
-def nothing_counted_before() -> None:
-    cache.clear()
-
-
 def gallery_of(*rows: dict, name: str = "localai", **fields) -> Gallery:
     """A gallery that was read ten minutes ago and has these entries."""
     read = {"digest": name, "refreshed_at": timezone.now() - timedelta(minutes=10), "entry_count": len(rows)}
@@ -32,14 +30,19 @@ def gallery_of(*rows: dict, name: str = "localai", **fields) -> Gallery:
     for position, row in enumerate(rows):
         tags = row.get("tags", [])
         search = " ".join([row["name"], *tags, row.get("summary", "")]).lower()
-        entry = Entry.objects.create(gallery=made, position=position, **{"search": search, **row})
-        EntryTag.objects.bulk_create(EntryTag(entry=entry, tag=tag.lower()) for tag in tags)
+        Entry.objects.create(gallery=made, position=position, **{"search": search, **row})
     return made
+
+
+def install(models_path: Path, name: str) -> None:
+    """As LocalAI leaves a model that it installed from a gallery."""
+    (models_path / f"{name}.yaml").write_text(f"name: {name}\n")
+    (models_path / f"._gallery_{name}.yaml").write_text(f"entry_name: {name}\n")
 
 
 @pytest.fixture
 def catalogue(db, models_path: Path) -> Gallery:
-    (models_path / "whisper-base.yaml").write_text("name: whisper-base\n")
+    install(models_path, "whisper-base")
     return gallery_of(
         {
             "name": "big-qwen3-coder",
@@ -76,7 +79,8 @@ def page(client: Client, status: int = 200, htmx: bool = False, **query) -> str:
 
 
 def names(text: str) -> list[str]:
-    return [part.split("<")[0].partition(">")[2] for part in text.split("<h2><a")[1:]]
+    titles = (part.split("</a>")[0].partition(">")[2] for part in text.split("<h2><a")[1:])
+    return [re.sub("</?mark>", "", title) for title in titles]
 
 
 def test_entries_stand_in_the_order_of_the_gallery(catalogue, as_viewer):
@@ -140,7 +144,7 @@ def test_a_chosen_facet_stays_visible_when_nothing_is_left_of_it(catalogue, as_v
 
 def test_counts_follow_a_refresh_and_the_models_folder(catalogue, as_viewer, models_path):
     assert facet(page(as_viewer), "Installed") == {"No": 3, "Yes": 1}
-    (models_path / "qwen3.yaml").write_text("name: qwen3\n")
+    install(models_path, "qwen3")
     Entry.objects.filter(name="qwen3-4b").delete()
     Gallery.objects.update(digest="another")
     assert facet(page(as_viewer), "Installed") == {"Yes": 2, "No": 1}
@@ -283,12 +287,14 @@ def real_catalogue(db, models_path: Path, tmp_path: Path) -> Gallery:
     """All 1,709 entries, with a few of them installed."""
     entries = parse_index(real_gallery.index(tmp_path).read_bytes()).entries
     for entry in entries[::300]:
-        (models_path / f"{entry.name}.yaml").write_text(f"name: {entry.name}\n")
+        install(models_path, entry.name)
     made = Gallery.objects.create(
         name="localai", url="https://example.org/", digest="d", refreshed_at=timezone.now(), entry_count=len(entries)
     )
-    rows = Entry.objects.bulk_create(row_of(entry, made, position) for position, entry in enumerate(entries))
-    EntryTag.objects.bulk_create(EntryTag(entry=row, tag=tag) for row in rows for tag in {t.lower() for t in row.tags})
+    Entry.objects.bulk_create(row_of(entry, made, position) for position, entry in enumerate(entries))
+    # A folder that changed this moment is looked at again.
+    os.utime(models_path, (0, 0))
+    index.write(made)
     return made
 
 
@@ -301,12 +307,58 @@ def row_of(entry: CatalogEntry, gallery: Gallery, position: int) -> Entry:
     )
 
 
-@pytest.mark.parametrize(
-    "query", [{}, {"q": "instruct", "tag": "llm", "usecase": "chat", "installed": "no", "page": "2"}]
-)
-def test_the_page_takes_ten_queries_at_most_with_nothing_counted_before(
-    real_catalogue, as_installer, django_assert_max_num_queries, query
+WORDS = {"q": "instruct", "tag": "llm", "usecase": "chat", "installed": "no", "page": "2"}
+
+
+#: Who asks and what they may (4), galleries, installed, entries, updates (2), and the strip of what is running (2).
+WHOLE_PAGE = 11
+
+
+@pytest.mark.parametrize(("query", "most"), [({}, WHOLE_PAGE), (WORDS, WHOLE_PAGE + 1)])
+def test_the_whole_page_takes_one_query_more_for_words_never_searched_before(
+    real_catalogue, as_installer, django_assert_max_num_queries, query, most
 ):
-    with django_assert_max_num_queries(10):
+    page(as_installer)
+    with django_assert_max_num_queries(most):
         text = page(as_installer, **query)
     assert len(names(text)) == 24
+
+
+def test_typing_takes_eight_queries_at_most(real_catalogue, as_installer, django_assert_max_num_queries):
+    page(as_installer)
+    with django_assert_max_num_queries(8):
+        text = page(as_installer, htmx=True, **WORDS)
+    assert len(names(text)) == 24
+
+
+def test_words_in_another_order_of_another_person_are_not_looked_up_again(
+    real_catalogue, as_installer, as_viewer, django_assert_max_num_queries
+):
+    page(as_installer, **WORDS)
+    with django_assert_max_num_queries(WHOLE_PAGE):
+        page(as_viewer, **{**WORDS, "sort": "name"})
+
+
+def test_a_slip_is_mended_and_said_with_a_way_to_insist(catalogue, as_viewer):
+    text = page(as_viewer, q="wisper", license="mit")
+    assert names(text) == ["whisper-base"]
+    assert "this is what <strong>whisper</strong> finds" in text
+    assert 'href="?q=wisper&amp;exactly=1&amp;license=mit"' in text
+    insisted = page(as_viewer, q="wisper", exactly="1")
+    assert "No model matches" in insisted
+    # Whoever types on is not held to it.
+    assert 'name="exactly"' not in insisted
+
+
+def test_what_matched_is_marked_and_nothing_else_becomes_markup(db, models_path, as_viewer):
+    gallery_of({"name": "qwen3", "summary": "<b>Qwen3</b> & more"})
+    text = page(as_viewer, q="qwen3")
+    assert "<mark>qwen3</mark></a>" in text
+    assert "&lt;b&gt;<mark>Qwen3</mark>&lt;/b&gt; &amp; more" in text
+
+
+@pytest.mark.parametrize("field", ["q", "tag", "license", "gallery", "exactly", "page"])
+def test_nothing_that_can_stand_in_the_url_is_an_error(catalogue, as_viewer, field):
+    for value in HOSTILE:
+        # Half a sign cannot be written in a URL.
+        page(as_viewer, **{field: value.encode(errors="replace").decode()})

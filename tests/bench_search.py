@@ -1,0 +1,215 @@
+"""What finding a model costs at the size of the real index and at 100,000: a part of `make bench`.
+
+Every call asks something else, so that no answer is one that was kept. `python -m tests.bench_search` runs it alone.
+"""
+
+import gc
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from tests.fakes.real_gallery import index
+
+MANY = 100_000
+#: An index may have 64 MB, which is about 40,000 entries as long as the real ones: more of them are several galleries.
+IN_ONE = 25_000
+CALLS = 60
+
+#: What people look for: one word, two, the beginning of one, a slip, and what names are made of.
+WORDS = [
+    "qwen", "llama", "mistral", "gemma", "instruct", "coder", "vision", "whisper", "deepseek", "phi", "granite",
+    "embed", "reasoning", "uncensored", "roleplay", "tts", "voice", "flux", "diffusion", "thinking", "merge", "hermes",
+    "nemo", "moe", "small", "multilingual", "japanese", "function", "calling", "math", "gguf", "quantized", "chat",
+    "model",
+]  # fmt: skip
+SLIPS = [
+    "mistal", "lamma", "qwne", "gema", "deepsek", "wisper", "instuct", "granit3", "reasonning", "embeding",
+    "uncensered", "multilingaul", "diffusoin", "hermse", "falcno",
+]  # fmt: skip
+
+
+def entries_of(data: bytes, count: int) -> list[dict[str, object]]:
+    """The index repeated until there are so many, each time with other names, sizes and some other tags."""
+    known = yaml.load(data, Loader=yaml.CSafeLoader)
+    picked = random.Random(7)
+    made = []
+    for number in range(count):
+        entry = dict(known[number % len(known)])
+        if number >= len(known):
+            entry["name"] = f"{entry['name']}-v{number // len(known)}"
+            entry["tags"] = [*(entry.get("tags") or [])[:-1], picked.choice(WORDS)]
+        made.append(entry)
+    return made
+
+
+def queries(kind: str) -> Iterator[dict[str, str]]:
+    """Endless, and never the same twice in a run."""
+    picked = random.Random(kind)
+    number = 0
+    while True:
+        number += 1
+        word, other = picked.sample(WORDS, 2)
+        start, figure = word[: picked.randint(2, len(word))], f" {number % 9}"
+        yield {
+            "one word": {"q": word if number <= len(WORDS) else f"{word} {number % 9}"},
+            "two words": {"q": f"{word} {other}"},
+            "beginning of a word": {"q": start + figure * (number % 2)},
+            "mistyped": {"q": f"{SLIPS[number % len(SLIPS)]} {word if number > len(SLIPS) else ''}"},
+            "tag, page 3": {"tag": word, "page": "3", "sort": picked.choice(["", "name", "smallest"])},
+            "no word, deep page": {"page": str(number)},
+            "words and every facet": {
+                "q": f"{word} {number % 9}", "tag": "gguf", "usecase": "chat", "backend": "llama-cpp",
+                "installed": "no", "license": "apache-2.0",
+            },
+        }[kind]  # fmt: skip
+
+
+KINDS = ["one word", "two words", "beginning of a word", "mistyped", "tag, page 3", "no word, deep page"]
+KINDS.append("words and every facet")
+
+
+def measured(client: object, kind: str) -> tuple[float, float, float]:
+    """Median and 99th percentile in seconds of the whole answer of the server, and the median of its CPU time."""
+    asked = queries(kind)
+    times, work = [], []
+    for number in range(CALLS + 3):
+        query = next(asked)
+        began, worked = time.perf_counter(), time.process_time()
+        answer = client.get("/gallery/", query)  # type: ignore[attr-defined]
+        if number >= 3:
+            times.append(time.perf_counter() - began)
+            work.append(time.process_time() - worked)
+        assert answer.status_code == 200, query
+    times.sort()
+    return statistics.median(times), times[min(len(times) - 1, int(len(times) * 0.99))], statistics.median(work)
+
+
+def refreshed(galleries: list[object]) -> float:
+    from gallery.services import refresh
+
+    began = time.perf_counter()
+    for gallery in galleries:
+        refresh.refresh_now(gallery.pk)  # type: ignore[attr-defined]
+    return time.perf_counter() - began
+
+
+def child(folder: Path) -> dict[str, object]:
+    """All figures of one size, in a process and a database of their own."""
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    call_command("migrate", verbosity=0)
+    import psutil
+    from django.conf import settings
+    from django.contrib.auth.models import User
+    from django.test import Client
+
+    from gallery.models import Gallery
+
+    settings.FILE_ROOTS = [folder]
+    settings.MODELS_PATH.mkdir(exist_ok=True)
+    files = sorted(folder.glob("*.yaml"))
+    galleries = [Gallery.objects.create(name=file.stem, url=f"file://{file}") for file in files]
+    user = User.objects.create(username="bench", is_superuser=True)
+    client = Client()
+    client.force_login(user, backend=settings.AUTHENTICATION_BACKENDS[-1])
+    cold = refreshed(galleries)
+    peak = psutil.Process().memory_info().rss
+    # As a web process does when it has loaded everything.
+    gc.collect()
+    gc.freeze()
+    healthz = statistics.median(timed(client, "/healthz") for _ in range(100))
+    client.get("/gallery/nothing")
+    before = psutil.Process().memory_info().rss
+    first = timed(client, "/gallery/")
+    rows = {kind: measured(client, kind) for kind in KINDS}
+    grown = psutil.Process().memory_info().rss - before
+    for file in files:
+        file.write_text(file.read_text().replace("license: mit", "license: MIT"))
+    changed = refreshed(galleries)
+    return {
+        "cold": cold, "changed": changed, "unchanged": refreshed(galleries), "first": first, "healthz": healthz,
+        "peak": peak, "grown": grown, "rows": rows,
+        "entries": sum(Gallery.objects.values_list("entry_count", flat=True)),
+    }  # fmt: skip
+
+
+def timed(client: object, path: str) -> float:
+    began = time.perf_counter()
+    client.get(path)  # type: ignore[attr-defined]
+    return time.perf_counter() - began
+
+
+def write(file: Path, count: int) -> None:
+    """So many entries, in as many galleries as they need; 0 is the index as it is."""
+    entries = entries_of(file.read_bytes(), count)
+    for start in range(0, count, IN_ONE):
+        part = yaml.dump(entries[start : start + IN_ONE], Dumper=Plain, sort_keys=False)
+        file.with_name(f"gallery-{start:06}.yaml").write_text(part)
+    if count:
+        file.unlink()
+
+
+class Plain(yaml.CSafeDumper):  # type: ignore[misc]
+    """Without anchors, of which an index may have only so many."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def figures(folder: Path, count: int | None) -> dict[str, object]:
+    """Figures at a size; None is that of the real index."""
+    place = folder / str(count)
+    place.mkdir()
+    write(index(place), count or 0)
+    command = [sys.executable, "-m", "tests.bench_search", "child", str(place)]
+    env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "TMPDIR": str(place)}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
+    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+
+
+def search(folder: Path, sizes: tuple[int | None, ...] = (None, MANY)) -> list[tuple[str, str, str, str, str]]:
+    """what, value, target, baseline, ratio."""
+    found = []
+    for count in sizes:
+        told = figures(folder, count)
+        base: float = told["healthz"]  # type: ignore[assignment]
+        many, times = f"{told['entries']:,}", 2 if count else 1
+        baseline = f"/healthz {base * 1000:.1f} ms"
+        for kind, (median, high, work) in told["rows"].items():  # type: ignore[attr-defined]
+            value = f"{median * 1000:.1f} ms (p99 {high * 1000:.1f} ms, CPU {work * 1000:.1f} ms)"
+            target = f"< {20 * times} ms (p99 < {60 * times} ms)"
+            found.append((f"search in {many}: {kind}", value, target, baseline, f"{median / base:.1f} ×"))
+        first: float = told["first"]  # type: ignore[assignment]
+        ratio = f"{first / base:.1f} ×"
+        found.append((f"first page of {many} after a refresh", f"{first * 1000:.0f} ms", "–", baseline, ratio))
+        for kind, target in (("cold", "about a minute" if count else "< 3 s"), ("changed", "–"), ("unchanged", "–")):
+            found.append((f"refresh of {many}, {kind}", f"{told[kind]:.2f} s", target, "–", "–"))
+        found.append((f"a web process for {many}", f"+{told['grown'] >> 20} MB", "< 30 MB", "–", "–"))  # type: ignore[operator]
+        found.append((f"reading {many}, resident", f"{told['peak'] >> 20} MB", "–", "–", "–"))  # type: ignore[operator]
+    return found
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["child"]:
+        print(json.dumps(child(Path(sys.argv[2]))))
+        return
+    sizes = tuple(int(size) or None for size in sys.argv[1:]) or (None, MANY)
+    with tempfile.TemporaryDirectory(prefix="localai-admin-bench-") as place:
+        for row in search(Path(place), sizes):
+            widths = zip(row, (44, 42, 24, 18, 8), strict=True)
+            print("  ".join(cell.ljust(width) for cell, width in widths).rstrip(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
