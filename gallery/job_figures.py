@@ -89,6 +89,13 @@ def file_figures(job: Job, file: JobFile, folder: str = "") -> FileFigures:
     )
 
 
+def most_telling(rows: list[FileFigures], count: int) -> list[FileFigures]:
+    """So many of the rows, in their order: what something happens to comes first, then what waits, then the rest."""
+    interest = {"waiting": 1, "": 1}
+    chosen = sorted(rows, key=lambda row: 2 if row.whole else interest.get(row.status, 0))[:count]
+    return sorted(chosen, key=lambda row: row.file.position)
+
+
 def already_here(files: list[JobFile]) -> int:
     """Bytes that did not have to be fetched."""
     return sum(file.size or file.done for file in files if file.status == "already here")

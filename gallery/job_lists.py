@@ -1,4 +1,4 @@
-"""The lists of jobs: what is in each tab, how many, and whether anything has changed since a page was made."""
+"""The lists of jobs: what is in each tab, and how many."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 from typing import Self
 from urllib.parse import urlencode
 
-from django.db.models import Count, Max, Q, QuerySet, Subquery
+from django.db.models import Count, Q, QuerySet, Subquery
 from django.http import QueryDict
 
 from gallery.models import Job, JobEvent
-from gallery.states import ACTIVE, ENDED, Kind, State
+from gallery.states import ACTIVE, ENDED, IN_LINE, PAUSABLE, PAUSABLE_KINDS, WORKING, Kind, State, Wanted
 from localai_admin.lib.parameters import page_number, words
 
 PROGRESS, ATTENTION, RECORD = "progress", "attention", "record"
@@ -60,33 +60,35 @@ class Asked:
 
 @dataclass(frozen=True)
 class Now:
-    """What the tabs show, in one query: two counts, and a version that changes with anything in them.
-
-    `ticking` jobs look different as time goes by, changed or not: a wait that ends, a silence that grows.
-    """
+    """How many jobs the tabs hold, in one query, and how many of the places for long ones are taken."""
 
     active: int
     attention: int
-    ticking: int
-    version: str
+    at_work: int
+    paused: int
+    pausable: int
 
 
-def now(moment: datetime) -> Now:
-    found = Job.objects.filter(Q(state__in=ACTIVE) | _attention() | _just_ended(moment)).aggregate(
+def now() -> Now:
+    found = Job.objects.filter(Q(state__in=ACTIVE) | _attention()).aggregate(
         active=Count("pk", filter=Q(state__in=ACTIVE)),
         attention=Count("pk", filter=_attention()),
-        ticking=Count("pk", filter=Q(state__in=(State.DOWNLOADING, State.RETRYING))),
-        shown=Count("pk"),
-        latest=Max("changed_at"),
+        at_work=Count("pk", filter=Q(state__in=WORKING, kind__in=IN_LINE)),
+        paused=Count("pk", filter=Q(state__in=ACTIVE, wanted=Wanted.PAUSE)),
+        pausable=Count("pk", filter=Q(state__in=PAUSABLE, wanted=Wanted.RUN, kind__in=PAUSABLE_KINDS)),
     )
-    latest = found["latest"].isoformat() if found["latest"] else ""
-    version = f"{found['active']}.{found['attention']}.{found['shown']}.{latest}"
-    return Now(found["active"], found["attention"], found["ticking"], version)
+    return Now(**found)
 
 
 def in_progress(moment: datetime) -> list[Job]:
-    """Every active job, the oldest first, and those that ended a moment ago."""
-    return list(Job.objects.filter(Q(state__in=ACTIVE) | _just_ended(moment)).order_by("created_at")[:500])
+    """Every active job and those that ended a moment ago, in the order of the queue: what is at work came first."""
+    found = Job.objects.filter(Q(state__in=ACTIVE) | _just_ended(moment))
+    return list(found.order_by("rank", "created_at", "pk")[:500])
+
+
+def marks(job: Job) -> tuple[object, ...]:
+    """What tells whether a job looks different from before. Of two changes at one moment one is seen in the rest."""
+    return job.pk, job.changed_at, job.state, job.wanted, job.rank, job.bytes_done, job.message, job.dismissed
 
 
 def needing_attention(page: int) -> tuple[list[Job], bool]:
@@ -113,8 +115,8 @@ def record_count() -> str:
 
 
 def places(jobs: Sequence[Job]) -> dict[str, int]:
-    """The place in the queue of each job that waits for a worker, by its id."""
-    queued = [job for job in jobs if job.state == State.QUEUED]
+    """The place of each long job that waits for its turn, by its id; the jobs are in the order of the queue."""
+    queued = [job for job in jobs if job.can_be_moved]
     return {str(job.pk): place for place, job in enumerate(queued, start=1)}
 
 

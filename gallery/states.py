@@ -47,6 +47,12 @@ CANCELLABLE = ACTIVE - {State.COMMITTING}
 #: A person can let it rest; its bytes stay.
 PAUSABLE = CANCELLABLE - {State.PAUSED}
 PAUSABLE_KINDS = frozenset({Kind.INSTALL})
+#: Kinds that may take hours: each is done on a thread of its own, so that nothing short waits for it.
+LONG = frozenset({Kind.INSTALL, Kind.STARTER, Kind.SCAN})
+#: Of those, the ones that stand in a queue: so many at once as the limits allow.
+IN_LINE = LONG - {Kind.SCAN}
+#: Kinds that change one model: never two of them at work on the same.
+EXCLUSIVE = frozenset({Kind.INSTALL, Kind.DELETE, Kind.ROLLBACK})
 
 _WORK_CAN_END_IN = frozenset({State.RETRYING, State.FAILED, State.QUEUED})
 _BEFORE_COMMIT = _WORK_CAN_END_IN | {State.COMMITTING, State.PAUSED, State.CANCELLED}

@@ -2,21 +2,36 @@
 
 import logging
 from collections.abc import Callable
-from functools import partial
 from threading import Event, Lock
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 from django.utils import timezone
 from huey import crontab
-from huey.contrib.djhuey import HUEY, db_periodic_task, on_startup, signal
+from huey.contrib.djhuey import HUEY, db_periodic_task, on_shutdown, on_startup, signal
 from huey.signals import SIGNAL_INTERRUPTED
 
 from gallery.models import Job
-from gallery.services import deletions, installs, jobs, leftovers, queue, refresh, running, starter
-from gallery.states import Kind
+from gallery.services import (
+    deletions,
+    duplicates,
+    installs,
+    jobs,
+    kept,
+    leftovers,
+    limits,
+    plans,
+    preload,
+    queue,
+    refresh,
+    rollback,
+    running,
+    starter,
+)
+from gallery.services.lanes import Lanes
+from gallery.states import IN_LINE, LONG, Kind
 
 log = logging.getLogger(__name__)
 
@@ -25,37 +40,56 @@ WORK: dict[str, Callable[[running.JobRun], str]] = {
     Kind.DELETE: deletions.run_delete,
     Kind.REFRESH: refresh.run_refresh,
     Kind.STARTER: starter.run_starter,
+    Kind.SCAN: duplicates.run_scan,
+    Kind.ROLLBACK: rollback.run_rollback,
 }
 
-_CONSUMER: dict[str, Any] = settings.HUEY["consumer"]  # type: ignore[assignment]  # a map of mixed values
-#: Installs at work at a time: one thread stays free for deletions, refreshes and the recovery.
-LONG_AT_ONCE = max(1, _CONSUMER["workers"] - 1)
+#: What long jobs have to let go when the worker is told to stop. It is killed a second after that. Seconds.
+LET_GO = 4.0
 
 _starting = Lock()
 _refreshing = Lock()
 _started = Event()
 
 
+def take(job_id: UUID) -> None:
+    """What a message is about: a short job is done here and now, a long one on a thread of its own."""
+    job = Job.objects.filter(pk=job_id).first()
+    if job is None:
+        return
+    if job.kind not in LONG:
+        work(job_id)
+    elif running.is_ready(job):
+        LANES.fill() if job.kind in IN_LINE else LANES.begin(job_id)
+
+
 def work(job_id: UUID) -> None:
     """Work on a job if it is its turn, and come back to it when its next try is due."""
     job = Job.objects.filter(pk=job_id).first()
-    if job is None or not jobs.is_its_turn(job, LONG_AT_ONCE):
+    if job is None:
         return
-    delay = running.run(job_id, WORK[job.kind], HUEY.stopping, partial(jobs.is_its_turn, at_once=LONG_AT_ONCE))
+    delay = running.run(job_id, WORK[job.kind], HUEY.stopping, limits.is_its_turn)
     if delay is not None:
         queue.wake(job_id, delay)
-    if job.kind in jobs.LONG:
-        jobs.wake_next()
+
+
+def plan(plan_id: UUID) -> None:
+    plans.make_plan(plan_id)
+
+
+LANES = Lanes(work, limits.due)
 
 
 @db_periodic_task(crontab(minute="*"), expires=50)
 def recover() -> None:
     jobs.recover(timezone.now())
+    plans.end_lost(timezone.now())
 
 
 @db_periodic_task(crontab(minute="7", hour="*"))
 def clear_leftovers() -> None:
     leftovers.sweep(timezone.now())
+    kept.sweep(timezone.now())
 
 
 @db_periodic_task(crontab(minute="*"), expires=50)
@@ -64,6 +98,7 @@ def refresh_galleries() -> None:
     if _refreshing.acquire(blocking=False):
         try:
             refresh.refresh_due(timezone.now(), settings.GALLERY_REFRESH_MINUTES, HUEY.stopping)
+            preload.preload()
         finally:
             _refreshing.release()
 
@@ -78,8 +113,20 @@ def begin() -> None:
         try:
             refresh.sync_from_settings()
             jobs.recover(timezone.now(), at_start=True)
+            plans.wake_waiting()
+            preload.preload()
         finally:
             close_old_connections()
+
+
+@on_shutdown()
+def end() -> None:
+    """Called by every thread of the queue as it ends; the first waits for the long jobs to be let go of."""
+    try:
+        for job_id in LANES.close(LET_GO):
+            jobs.hand_back(job_id, "its worker was stopped")
+    finally:
+        connections.close_all()
 
 
 @signal(SIGNAL_INTERRUPTED)

@@ -10,6 +10,7 @@ from django.utils import timezone
 from gallery.job_figures import Figures, figures
 from gallery.models import Job
 from gallery.states import State, Wanted
+from localai_admin.lib.polling import version_of
 from models.models import Instance
 from team.roles import ROLES
 
@@ -20,6 +21,7 @@ NAVIGATION = (
     ("Gallery", "gallery:index", "store", "g"),
     ("Jobs", "gallery:jobs", "list", "j"),
     ("Monitor", "monitor:index", "activity", "i"),
+    ("Disk", "gallery:disk", "disk", "d"),
 )
 
 #: How many of those under way the strip names, and how many it counts.
@@ -57,17 +59,26 @@ def role_of(user: User) -> str:
 
 def running(shows: int = STRIP_SHOWS) -> dict[str, Any]:
     """The strip under the top bar: jobs and loads that are under way, two queries. `shows` are named."""
-    jobs = sorted(Job.objects.active().order_by("created_at")[:STRIP_LOOKS_AT], key=_first_what_moves)
+    jobs = sorted(Job.objects.active().order_by("rank", "created_at")[:STRIP_LOOKS_AT], key=_first_what_moves)
     instances = list(Instance.objects.moving()[:STRIP_LOOKS_AT])
     shown_jobs = jobs[:shows]
     shown_instances = instances[: shows - len(shown_jobs)]
+    named = [Running(job, figures(job, timezone.now())) for job in shown_jobs]
+    marks = [_marks(*row) for row in named] + [(row.pk, row.state) for row in shown_instances]
     return {
-        "running_jobs": [Running(job, figures(job, timezone.now())) for job in shown_jobs],
+        "running_jobs": named,
         "moving_instances": shown_instances,
+        "strip_version": version_of(marks, len(jobs) + len(instances)),
         "more_running": len(jobs) + len(instances) - len(shown_jobs) - len(shown_instances),
         "all_running": len(jobs) + len(instances),
         "strip_seconds": STRIP_BUSY if jobs or instances else STRIP_IDLE,
     }
+
+
+def _marks(job: Job, numbers: Figures) -> tuple[object, ...]:
+    """What the strip says of a job."""
+    far = job.bytes_done if numbers.percent is None else numbers.percent
+    return job.pk, job.state, bool(numbers.silent_for), far
 
 
 def _first_what_moves(job: Job) -> int:

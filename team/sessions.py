@@ -23,6 +23,12 @@ def is_over(request: HttpRequest) -> bool:
     return bool(now - since > settings.SESSION_COOKIE_AGE or now - seen > settings.SESSION_IDLE_SECONDS)
 
 
+def ends_at(request: HttpRequest) -> float:
+    """When the session is over, in seconds since the epoch, if nobody does anything until then."""
+    since, seen = request.session.get(_SINCE, 0), request.session.get(_SEEN, 0)
+    return float(min(since + settings.SESSION_COOKIE_AGE, seen + settings.SESSION_IDLE_SECONDS))
+
+
 def touch(request: HttpRequest) -> None:
     """Note that a person did something. A page that asks again by itself is nobody."""
     htmx = getattr(request, "htmx", None)

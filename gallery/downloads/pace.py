@@ -10,7 +10,10 @@ class Pace(Protocol):
         """How many connections one install may have now."""
 
     def spend(self, count: int) -> float:
-        """`count` bytes came; returns how many seconds to wait before any more are read."""
+        """`count` bytes came; returns how many seconds to wait before any more are read.
+
+        Whoever waits long asks again with 0 now and then: a limit that was changed may end the wait.
+        """
 
 
 class Unlimited:

@@ -11,15 +11,23 @@ from gallery.states import Wanted
 LOOK = 0.5
 
 
-class Cancelled(Exception):
+class LetGo(Exception):
+    """The worker should let go of the job."""
+
+
+class Cancelled(LetGo):
     """Somebody called the job off."""
 
 
-class Stopped(Exception):
+class Paused(LetGo):
+    """Somebody lets the job rest: its bytes stay."""
+
+
+class Stopped(LetGo):
     """The worker is told to stop; the job goes back in the queue."""
 
 
-class Lost(Exception):
+class Lost(LetGo):
     """Another worker holds the job now, or it has ended: nothing more may be written about it."""
 
 
@@ -30,9 +38,9 @@ class Intent(Event):
         super().__init__()
         self._job_id, self._lease, self._stopping = job_id, lease, stopping
         self._looked = float("-inf")
-        self.reason: type[Cancelled | Stopped | Lost] | None = None
+        self.reason: type[LetGo] | None = None
 
-    def end(self, reason: type[Cancelled | Stopped | Lost]) -> None:
+    def end(self, reason: type[LetGo]) -> None:
         self.reason = self.reason or reason
         self.set()
 
@@ -58,3 +66,5 @@ class Intent(Event):
             self.end(Lost)
         elif row[1] == Wanted.CANCEL:
             self.end(Cancelled)
+        elif row[1] == Wanted.PAUSE:
+            self.end(Paused)

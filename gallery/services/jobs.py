@@ -8,12 +8,24 @@ from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
-from gallery.models import Job, JobEvent
+from gallery.models import Job, JobEvent, Limits
 from gallery.services import leftovers, queue, worker
 from gallery.services.errors import Conflict
-from gallery.states import ENDED, RETRYABLE, WAITING, WORKING, Kind, State, Wanted
+from gallery.states import (
+    ENDED,
+    EXCLUSIVE,
+    PAUSABLE,
+    PAUSABLE_KINDS,
+    RETRYABLE,
+    WAITING,
+    WORKING,
+    Kind,
+    State,
+    Wanted,
+)
 from team.people import name_of
 
 log = logging.getLogger(__name__)
@@ -23,10 +35,7 @@ MESSAGE_LOST = timedelta(seconds=10)
 #: A job that took this many workers down with it is not given to another.
 DEATHS = 10
 
-#: Kinds that may take hours. They leave a thread of the worker to the others.
-LONG = frozenset({Kind.INSTALL, Kind.STARTER})
-#: Two kinds that must not be at work on one subject at a time.
-_OPPOSITE = {Kind.INSTALL: Kind.DELETE, Kind.DELETE: Kind.INSTALL}
+_ASKED_TO_PAUSE = "pause requested"
 
 #: Fields of a job that goes back into the queue through no fault of its own.
 _BACK: dict[str, Any] = {
@@ -40,9 +49,10 @@ _BACK: dict[str, Any] = {
 def create(kind: Kind, subject: str, request: dict[str, Any], by: AbstractBaseUser | None) -> tuple[Job, bool]:
     """The job that does what is asked, and whether it is new: asking again returns the one that is under way.
 
-    Raises Conflict when a job of the same kind does something else to the subject, or one of the opposite kind is
-    under way.
+    Raises Conflict when a job of the same kind does something else to the subject, or one of a kind that must not be
+    at work beside it is under way.
     """
+    subject = subject.strip()
     try:
         with transaction.atomic():
             if (running := _same(kind, subject, request)) is not None:
@@ -66,9 +76,62 @@ def request_cancel(job: Job, by: AbstractBaseUser | None) -> bool:
     """
     if leftovers.in_commit(job) or not job.want(Wanted.CANCEL, by, "cancel requested"):
         return False
-    if job.state in WAITING | {State.PAUSED}:
-        _end_waiting(job, name_of(by))
+    settle(job, name_of(by))
     return True
+
+
+def request_pause(job: Job, by: AbstractBaseUser | None) -> bool:
+    """Let the job rest, with its bytes. One that waits rests at once, one at work when its worker has let go.
+
+    Returns False when it has ended, rests already, is of a kind that cannot, or its files are being put in place.
+    """
+    can = job.kind in PAUSABLE_KINDS and not leftovers.in_commit(job)
+    if not can or not job.want(Wanted.PAUSE, by, _ASKED_TO_PAUSE, PAUSABLE, [Wanted.RUN]):
+        return False
+    settle(job, name_of(by))
+    return True
+
+
+def resume(job: Job, by: AbstractBaseUser | None) -> bool:
+    """Let a paused job go on, from its bytes and at its place in the queue. Returns False when it is not paused."""
+    if not job.want(Wanted.RUN, by, "asked to go on", PAUSABLE | {State.PAUSED}, [Wanted.PAUSE]):
+        return False
+    settle(job, name_of(by))
+    return True
+
+
+def pause_all(by: AbstractBaseUser | None) -> int:
+    """Let every job rest that can. Returns how many. Those that wait come first: none begins because another rests."""
+    found = Job.objects.filter(kind__in=PAUSABLE_KINDS, state__in=PAUSABLE, wanted=Wanted.RUN)
+    return sum(request_pause(job, by) for job in sorted(found, key=lambda job: job.is_working))
+
+
+def resume_all(by: AbstractBaseUser | None) -> int:
+    """Let every paused job go on, in the order of the queue. Returns how many."""
+    return sum(resume(job, by) for job in Job.objects.line().filter(wanted=Wanted.PAUSE))
+
+
+def settle(job: Job, by: str = "worker") -> bool:
+    """Do what is wanted of a job that nobody works on: end it, let it rest, or send it on its way.
+
+    A worker that takes the job at this very moment sees the wish before it does anything, and does it itself.
+    """
+    state, wanted = State(job.state), Wanted(job.wanted)
+    if wanted == Wanted.CANCEL and state in WAITING | {State.PAUSED}:
+        return _end_waiting(job, by)
+    if wanted == Wanted.PAUSE and state in WAITING:
+        return job.move(state, State.PAUSED, "paused while it waited", by, message=paused_by(job), next_try_at=None)
+    if wanted == Wanted.RUN and state == State.PAUSED:
+        with transaction.atomic():
+            transaction.on_commit(partial(queue.wake, job.pk))
+            return job.move(state, State.QUEUED, "it goes on", by, message="Waiting for a worker")
+    return False
+
+
+def paused_by(job: Job) -> str:
+    """Who wished the job to rest, in a sentence."""
+    asked = job.events.filter(why=_ASKED_TO_PAUSE).order_by("pk").last()
+    return f"Paused by {(asked.by if asked else '') or 'the console'}"
 
 
 def retry(job: Job, by: AbstractBaseUser | None) -> bool:
@@ -113,33 +176,14 @@ def recover(now: datetime, at_start: bool = False) -> list[UUID]:
     """
     due = Job.objects.filter(state=State.RETRYING, next_try_at__lte=now)
     found = [job for job in _lost(now, at_start) if _requeue_lost(job)] + [job for job in due if end_wait(job)]
-    ended = _end_cancelled()
+    settled = _settle_wishes()
     late = now if at_start else now - MESSAGE_LOST
     queued = set(Job.objects.filter(state=State.QUEUED, changed_at__lte=late).values_list("pk", flat=True))
-    queued |= {job.pk for job in found if job.state == State.QUEUED} - {job.pk for job in ended}
+    queued |= {job.pk for job in found if job.state == State.QUEUED} - {job.pk for job in settled}
     if queued:
         for pk in queued - queue.waiting():
             queue.wake(pk)
-    return [job.pk for job in found + ended]
-
-
-def is_its_turn(job: Job, at_once: int) -> bool:
-    """Whether a long job may begin: at most `at_once` of them are at work, and those asked for first go first.
-
-    What does not get its turn needs no message: `wake_next` sends one as soon as another long job has ended.
-    """
-    if job.kind not in LONG:
-        return True
-    long = Job.objects.filter(kind__in=LONG)
-    before = long.filter(state=State.QUEUED, created_at__lt=job.created_at).count()
-    return long.working().count() + before < at_once
-
-
-def wake_next() -> None:
-    """Send a message for the long job that has waited longest."""
-    following = Job.objects.filter(kind__in=LONG, state=State.QUEUED).order_by("created_at").first()
-    if following is not None:
-        queue.wake(following.pk)
+    return [job.pk for job in found + settled]
 
 
 def end_wait(job: Job) -> bool:
@@ -161,21 +205,32 @@ def hand_back(job_id: UUID, why: str) -> bool:
     job = Job.objects.filter(pk=job_id, worker__startswith=f"{worker.this_process()}:", state__in=WORKING).first()
     if job is None or not job.move(State(job.state), State.QUEUED, why, attempt=max(job.attempt - 1, 0), **_BACK):
         return False
-    queue.wake(job_id)
+    job.refresh_from_db()
+    if not settle(job):
+        queue.wake(job_id)
     return True
 
 
 def _same(kind: Kind, subject: str, request: dict[str, Any]) -> Job | None:
     running = active(kind, subject)
-    if running is not None and running.request != request:
+    if running is not None and _meaning(running.request) != _meaning(request):
         raise _conflict(kind, subject)
     return running
 
 
+def _meaning(request: dict[str, Any]) -> dict[str, Any]:
+    """A request without what makes no difference: fields that say nothing, and space around a text."""
+    trimmed = {key: value.strip() if isinstance(value, str) else value for key, value in request.items()}
+    return {key: value for key, value in trimmed.items() if value not in (None, "", False, {}, [])}
+
+
 def _refuse_opposite(kind: Kind, subject: str) -> None:
-    opposite = _OPPOSITE.get(kind)
-    if opposite and Job.objects.active().filter(kind=opposite, subject=subject).exists():
-        raise _conflict(opposite, subject)
+    if kind not in EXCLUSIVE:
+        return
+    Limits.hold()
+    other = Job.objects.active().filter(kind__in=EXCLUSIVE - {kind}, subject=subject).first()
+    if other is not None:
+        raise _conflict(Kind(other.kind), subject)
 
 
 def _conflict(kind: Kind, subject: str) -> Conflict:
@@ -212,14 +267,14 @@ def _requeue_lost(job: Job) -> bool:
     return job.move(state, State.QUEUED, f"its worker {lease} died while it was {state}", **_BACK)
 
 
-def _end_cancelled() -> list[Job]:
-    """Waiting jobs that somebody called off while they changed hands."""
-    waiting = Job.objects.filter(state__in=WAITING | {State.PAUSED}, wanted=Wanted.CANCEL)
-    return [job for job in waiting if _end_waiting(job, "worker")]
+def _settle_wishes() -> list[Job]:
+    """Jobs of which somebody wished something while they changed hands."""
+    waiting = Q(state__in=WAITING) & ~Q(wanted=Wanted.RUN)
+    resting = Q(state=State.PAUSED) & ~Q(wanted=Wanted.PAUSE)
+    return [job for job in Job.objects.filter(waiting | resting) if settle(job)]
 
 
 def _end_waiting(job: Job, by: str) -> bool:
-    """A worker that takes the job at this very moment sees the wish before it does anything, and ends it itself."""
     leftovers.discard(job)
     return job.move(
         State(job.state),

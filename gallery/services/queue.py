@@ -15,12 +15,26 @@ from huey.contrib.djhuey import HUEY, db_task
 log = logging.getLogger(__name__)
 
 #: By its dotted path, so that a service can wake a worker without importing what workers do.
-_WORK = "gallery.tasks.work"
+_WORK = "gallery.tasks.take"
+_PLAN = "gallery.tasks.plan"
 
 
 @db_task()
 def run_job(job_id: str) -> None:
     import_string(_WORK)(UUID(job_id))
+
+
+@db_task(priority=10)
+def run_plan(plan_id: str) -> None:
+    import_string(_PLAN)(UUID(plan_id))
+
+
+def wake_plan(plan_id: UUID) -> None:
+    """Ask a worker of this node to work a plan out, before anything else: somebody waits for it."""
+    try:
+        run_plan(str(plan_id))
+    except sqlite3.Error as error:
+        log.warning("The queue took no message for plan %s (%s).", plan_id, error)
 
 
 def wake(job_id: UUID, delay: float = 0.0) -> None:

@@ -18,7 +18,7 @@ from gallery.downloads.errors import DownloadError
 from gallery.models import Job, JobFile
 from gallery.services import jobs, leftovers, worker
 from gallery.services.errors import DatabaseAway, JobError
-from gallery.services.intent import Cancelled, Intent, Lost, Stopped
+from gallery.services.intent import Cancelled, Intent, LetGo, Lost, Paused, Stopped
 from gallery.states import WORKING, State, Wanted
 
 log = logging.getLogger(__name__)
@@ -50,6 +50,7 @@ class JobRun:
         self.stop = Intent(job.pk, self.lease, stopping or Event())
         self._written_at = float("-inf")
         self._percent = -1
+        self._fetched_before = job.bytes_fetched
         self._files: dict[str, FileProgress] = {}
 
     def claim(self, is_its_turn: Callable[[Job], bool] = lambda _: True) -> bool:
@@ -85,15 +86,17 @@ class JobRun:
             thread.join(timeout=HEARTBEAT)
 
     def check(self) -> None:
-        """Raises Cancelled, Stopped or Lost when the work should end. Cheap enough for every megabyte."""
+        """Raises a LetGo when the work should end. Cheap enough for every megabyte."""
         if self.stop.is_set() and self.stop.reason:
             raise self.stop.reason
 
     def move(self, new: State, why: str = "", message: str = "", **fields: Any) -> None:
-        """Go to the next state. Raises Lost when the job is another's; a commit of one called off raises Cancelled."""
+        """Go to the next state. Raises Lost when the job is another's, another LetGo when a commit is not wanted."""
         held = Job.objects.filter(pk=self.job.pk, worker=self.lease)
         if new == State.COMMITTING:
-            held = held.exclude(wanted=Wanted.CANCEL)
+            # From here on it cannot be called off: what was wished until now comes first.
+            self.check()
+            held = held.filter(wanted=Wanted.RUN)
         with transaction.atomic():
             # The update comes first: it holds the row until the move is written.
             moved = held.update(heartbeat_at=timezone.now()) and self.job.move(
@@ -122,6 +125,7 @@ class JobRun:
         total: int | None,
         *,
         speed: float | None = None,
+        fetched: int = 0,
         last_data_at: datetime | None = None,
         files: Iterable[FileProgress] = (),
         final: bool = False,
@@ -129,6 +133,7 @@ class JobRun:
         """Write how far it is, unless that was written a moment ago. All sizes are bytes, the speed bytes a second.
 
         The bar never goes back within a try: fewer bytes than before are shown as before. `final` writes in any case.
+        `fetched` is what came over the wire in this try.
         """
         percent = int(100 * done / total) if total else -1
         since = monotonic() - self._written_at
@@ -138,7 +143,10 @@ class JobRun:
         self._written_at, self._percent = monotonic(), percent
         done = max(done, self.job.bytes_done if self.job.bytes_total == total else 0)
         with transaction.atomic():
-            self._update(bytes_done=done, bytes_total=total, speed=speed, last_data_at=last_data_at)
+            all_fetched = self._fetched_before + fetched
+            self._update(
+                bytes_done=done, bytes_total=total, bytes_fetched=all_fetched, speed=speed, last_data_at=last_data_at
+            )
             for file in files:
                 self._write_file(file)
         self.job.bytes_done, self.job.bytes_total = done, total
@@ -184,7 +192,7 @@ def run(
     when there will be one, else None.
     """
     job = Job.objects.filter(pk=job_id).first()
-    if job is None or not _is_ready(job):
+    if job is None or not is_ready(job):
         return None
     held = JobRun(job, stopping)
     if not held.claim(is_its_turn):
@@ -193,7 +201,7 @@ def run(
         return _work_and_settle(held, work)
 
 
-def _is_ready(job: Job) -> bool:
+def is_ready(job: Job) -> bool:
     """Whether the job is queued, or was waiting for a next try whose time has come."""
     if job.state == State.RETRYING and job.next_try_at and job.next_try_at <= timezone.now() + timedelta(seconds=1):
         return jobs.end_wait(job)
@@ -214,6 +222,8 @@ def _work_and_settle(held: JobRun, work: Callable[[JobRun], str]) -> float | Non
             return _failed(held, DatabaseAway(f"The database did not answer: {error}.", "It is tried again by itself."))
     except Cancelled:
         _cancelled(held)
+    except Paused:
+        _paused(held)
     except Stopped:
         jobs.hand_back(held.job.pk, "its worker was told to stop")
     except Lost:
@@ -251,8 +261,23 @@ def _cancelled(held: JobRun) -> None:
     leftovers.discard(held.job)
     try:
         held.move(State.CANCELLED, "the worker let go", "Cancelled", speed=None, bytes_done=0)
-    except (Lost, Cancelled):
+    except LetGo:
         log.info("Job %s was ended by somebody else", held.job.pk)
+
+
+def _paused(held: JobRun) -> None:
+    """The bytes stay, and the try is not counted. What was wished in the meantime is done at once."""
+    if held.job.state == State.COMMITTING:
+        jobs.hand_back(held.job.pk, "a pause came when its files were being put in place")
+        return
+    rests = {"speed": None, "worker": "", "attempt": max(held.job.attempt - 1, 0)}
+    try:
+        held.move(State.PAUSED, "the worker let go", jobs.paused_by(held.job), **rests)
+    except LetGo:
+        log.info("Job %s was ended by somebody else", held.job.pk)
+        return
+    held.job.refresh_from_db()
+    jobs.settle(held.job)
 
 
 def _failed_unexpectedly(held: JobRun, error: Exception) -> None:
@@ -265,7 +290,7 @@ def _failed_unexpectedly(held: JobRun, error: Exception) -> None:
             action="Retry; if it fails again, the worker's log has the details.",
             speed=None,
         )
-    except (Lost, Cancelled, Stopped, DatabaseError):
+    except (LetGo, DatabaseError):
         log.warning("The failure of job %s could not be written", held.job.pk, exc_info=True)
 
 

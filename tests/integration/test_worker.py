@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -37,6 +37,8 @@ class SlowServer:
     def __init__(self, files: dict[str, bytes]) -> None:
         self.files, self.pause = files, 0.0
         self.ranges: list[str] = []
+        self.conditions: list[str] = []
+        self.sent = 0
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.http.daemon_threads = True
         threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
@@ -51,6 +53,7 @@ class SlowServer:
                 asked = self.headers.get("Range", "")
                 if self.command == "GET":
                     server.ranges.append(asked)
+                    server.conditions.append(self.headers.get("If-Range", ""))
                 begin = int(asked.removeprefix("bytes=").partition("-")[0]) if asked else 0
                 self.send_response(206 if asked else 200)
                 self.send_header("ETag", '"1"')
@@ -62,7 +65,7 @@ class SlowServer:
                     return
                 try:
                     for at in range(begin, len(body), PIECE):
-                        self.wfile.write(body[at : at + PIECE])
+                        server.sent += self.wfile.write(body[at : at + PIECE])
                         time.sleep(server.pause)
                 except OSError:
                     self.close_connection = True
@@ -78,13 +81,13 @@ class SlowServer:
 class Node:
     """A data folder, and the worker on it."""
 
-    def __init__(self, folder: Path, server: SlowServer) -> None:
+    def __init__(self, folder: Path, server: SlowServer, names: Sequence[str] = ("two-files", "again")) -> None:
         self.data = folder / "data"
         self.models = self.data / "models"
         self.server = server
         source = folder / "gallery"
         source.mkdir()
-        (source / "index.yaml").write_text(yaml.safe_dump([self._entry("two-files"), self._entry("again")]))
+        (source / "index.yaml").write_text(yaml.safe_dump([self._entry(name) for name in names]))
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("LOCALAI_", "DJANGO_", "HF_"))}
         self.environment = {
             **inherited,
@@ -163,6 +166,10 @@ class Node:
         while sum(path.stat().st_size for path in self.models.glob(".ingest/*/*.part")) < count:
             assert time.monotonic() < end, "nothing was downloaded"
             time.sleep(0.02)
+
+    def bytes_on_disk(self) -> int:
+        """Of what is on its way, as far as it takes room on the disk."""
+        return sum(path.stat().st_blocks * 512 for path in self.models.glob(".ingest/*/*.part"))
 
     def visible(self) -> list[str]:
         return sorted(path.name for path in self.models.iterdir() if path.name != ".ingest")

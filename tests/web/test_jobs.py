@@ -11,7 +11,7 @@ from django.utils import timezone
 from gallery import tasks
 from gallery.downloads.errors import DownloadError
 from gallery.models import Gallery, Job
-from gallery.services import jobs, queue, running
+from gallery.services import jobs, queue, running, turns
 from gallery.services.errors import Conflict, JobError
 from gallery.services.running import FileProgress, JobRun
 from gallery.states import Kind, State, Wanted
@@ -158,7 +158,7 @@ def test_of_two_workers_who_ask_at_once_whose_turn_it_is_the_second_sees_what_th
     first, second = new_job(kind=Kind.INSTALL, subject="a"), new_job(kind=Kind.INSTALL, subject="b")
 
     def is_turn(job):
-        return jobs.is_its_turn(job, 1)
+        return turns.is_its_turn(job, 1)
 
     assert running.JobRun(first).claim(is_turn)
     assert not running.JobRun(second).claim(is_turn)
@@ -346,14 +346,3 @@ def test_a_message_that_comes_twice_is_harmless():
     done = state_of(job)
     tasks.work(job.pk)
     assert (state_of(job), job.attempt) == (done, 1)
-
-
-def test_long_jobs_leave_a_thread_to_the_others_and_go_in_the_order_they_were_asked_for():
-    first, second, third = (jobs.create(Kind.INSTALL, name, {}, None)[0] for name in ("a", "b", "c"))
-    short = new_job()
-    assert [jobs.is_its_turn(job, 2) for job in (first, second, third, short)] == [True, True, False, True]
-    Job.objects.filter(pk=first.pk).update(state=State.DOWNLOADING)
-    assert [jobs.is_its_turn(job, 2) for job in (second, third)] == [True, False]
-    queue.HUEY.flush()
-    jobs.wake_next()
-    assert queue.waiting() == {second.pk}

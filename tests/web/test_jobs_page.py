@@ -2,7 +2,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django.utils.html import escape
 
@@ -87,7 +89,7 @@ def test_the_order_of_the_queue_is_told(db, as_viewer):
     job_of("second", created_at=ago(minutes=1))
     job_of("first", created_at=ago(minutes=2))
     text = listed(as_viewer)
-    assert text.index("Place 1 in the queue") < text.index("second") < text.index("Place 2 in the queue")
+    assert text.index("1st in the queue") < text.index("second") < text.index("2nd in the queue")
 
 
 @pytest.mark.parametrize(
@@ -286,18 +288,17 @@ def test_an_installed_model_can_be_opened_and_loaded_from_its_job(db, as_operato
 
 
 def test_an_ended_job_is_not_asked_for_again(downloading, as_viewer):
-    assert 'data-live="1"' in shown(as_viewer, downloading)
+    assert 'data-live="2"' in shown(as_viewer, downloading)
     Job.objects.update(state=State.DONE)
     assert "data-live" not in shown(as_viewer, downloading).split('id="job"')[1]
 
 
-def test_a_poll_that_finds_no_change_is_one_query_for_the_job(db, as_viewer, django_assert_num_queries):
-    job = job_of()
-    text = shown(as_viewer, job)
-    with django_assert_num_queries(5) as queries:
+def test_a_poll_that_finds_no_change_is_one_query_for_the_job(downloading, as_viewer):
+    text = shown(as_viewer, downloading)
+    with CaptureQueriesContext(connection) as queries:
         assert polled(as_viewer, text, 'id="job"').status_code == 204
-    # The other four are who is asking: session, person, own permissions, permissions of the groups.
-    assert len([query for query in queries if "gallery_" in query["sql"]]) == 1
+    # The others are who is asking.
+    assert len([query for query in queries if "gallery_job" in query["sql"]]) == 1
     Job.objects.update(changed_at=timezone.now())
     answer = polled(as_viewer, text, 'id="job"')
     assert answer.status_code == 200 and answer.content.decode().lstrip().startswith('<div id="job"')
@@ -313,3 +314,91 @@ def test_what_changes_with_time_alone_is_sent_again(downloading, as_viewer):
 @pytest.mark.parametrize("since", ["", "x", "2026-13-45T99:99:99"])
 def test_a_moment_that_is_none_gets_the_page(db, as_viewer, since):
     assert as_viewer.get(job_of().get_absolute_url(), {"since": since}, headers=HTMX).status_code == 200
+
+
+# --- control
+
+
+def test_a_job_at_work_can_be_paused_and_the_page_says_so_at_once(downloading, as_installer):
+    for text in (shown(as_installer, downloading), listed(as_installer)):
+        assert f'action="/jobs/{downloading.pk}/pause/"' in text
+    response = as_installer.post(f"/jobs/{downloading.pk}/pause/")
+    assert response.status_code == 303
+    for text in (shown(as_installer, downloading), listed(as_installer)):
+        assert "Pausing: the worker lets go first, the bytes stay" in text
+        assert f'action="/jobs/{downloading.pk}/resume/"' in text
+
+
+def test_a_paused_job_says_who_paused_it_and_what_is_kept(downloading, as_installer):
+    Job.objects.update(state=State.QUEUED)
+    as_installer.post(f"/jobs/{downloading.pk}/pause/")
+    for text in (shown(as_installer, downloading), listed(as_installer)):
+        assert "Paused by installer-person" in text and "1.0 GiB" in text
+        assert f'action="/jobs/{downloading.pk}/resume/"' in text
+    as_installer.post(f"/jobs/{downloading.pk}/resume/")
+    assert "Queued" in shown(as_installer, downloading)
+
+
+def test_a_job_that_waits_tells_its_place_and_why(db, as_viewer):
+    for number in range(3):
+        job_of(f"working{number}", State.DOWNLOADING, created_at=ago(minutes=9))
+    job_of("first", created_at=ago(minutes=2))
+    second = job_of("second", created_at=ago(minutes=1))
+    for text in (listed(as_viewer), shown(as_viewer, second)):
+        assert "2nd in the queue: waits because 3 of 3 are at work" in text
+
+
+def test_the_order_of_the_queue_can_be_changed(db, as_installer):
+    jobs = [job_of(name, created_at=ago(minutes=9 - place)) for place, name in enumerate("abc")]
+    text = listed(as_installer)
+    assert 'aria-label="Move Install b up"' in text and 'aria-label="Move Install b down"' in text
+    assert 'aria-label="Move Install a up"' not in text and 'aria-label="Move Install c down"' not in text
+    as_installer.post(f"/jobs/{jobs[2].pk}/move/front/")
+    assert [job.subject for job in Job.objects.in_line()] == ["c", "a", "b"]
+    assert as_installer.post(f"/jobs/{jobs[2].pk}/move/sideways/").status_code == 404
+
+
+@pytest.mark.parametrize("act", ["pause", "resume", "move/up"])
+def test_a_lost_race_says_so_and_changes_nothing(db, as_installer, act):
+    job = job_of(state=State.DONE)
+    response = as_installer.post(f"/jobs/{job.pk}/{act}/", follow=True)
+    assert "note-error" in response.content.decode()
+    assert not job.events.exists()
+
+
+@pytest.mark.parametrize("path", ["{pk}/pause/", "{pk}/resume/", "{pk}/move/up/", "pause-all/", "resume-all/"])
+def test_who_may_only_look_cannot_control(db, as_operator, path):
+    jobs = [job_of(), job_of("other", state=State.PAUSED, wanted=Wanted.PAUSE)]
+    assert as_operator.post("/jobs/" + path.format(pk=jobs[0].pk)).status_code == 403
+    text = listed(as_operator)
+    assert not any(word in text for word in ("/pause/", "/resume/", "/move/", "-all/"))
+
+
+def test_all_can_be_paused_and_go_on(db, as_installer):
+    jobs = [job_of(name) for name in "abc"]
+    assert 'action="/jobs/pause-all/"' in listed(as_installer)
+    as_installer.post("/jobs/pause-all/")
+    assert set(Job.objects.values_list("state", flat=True)) == {State.PAUSED}
+    assert 'action="/jobs/resume-all/"' in listed(as_installer)
+    as_installer.post("/jobs/resume-all/")
+    assert list(Job.objects.in_line()) == jobs
+
+
+def test_of_many_files_a_poll_sends_those_that_something_happens_to(downloading, as_viewer):
+    states = ["verified"] * 100 + ["waiting"] * 100
+    states[150] = "downloading"
+    JobFile.objects.bulk_create(
+        JobFile(job=downloading, filename=f"f{place:03}.bin", uri="x", size=10, position=place, status=status)
+        for place, status in enumerate(states)
+    )
+    text = shown(as_viewer, downloading)
+    assert text.count('id="file-') == 24 and "f150.bin" in text and "f000.bin" not in text
+    assert "200" in text and "100 whole" in text and "Show the other 176" in text
+    assert 'data-live="5"' in text
+    every = as_viewer.get(downloading.get_absolute_url(), {"files": "all"}).content.decode()
+    assert every.count('id="file-') == 200 and "?files=all&amp;v=" in every
+
+
+def test_what_came_over_the_wire_is_told_apart_from_what_is_here(downloading, as_viewer):
+    Job.objects.update(bytes_fetched=GIB // 4)
+    assert 'Fetched</dt><dd class="num">256.0 MiB' in shown(as_viewer, downloading)
