@@ -62,7 +62,7 @@ def facts(entry: Entry) -> EntryFacts:
         recipe=_text(data.get("url")),
         settings_yaml=_yaml(sets),
         context_size=context_size if isinstance(context_size, int) and context_size > 0 else None,
-        trusts_remote_code=_trusts(sets, _DEPTH),
+        trusts_remote_code=trusts_remote_code(sets),
     )
 
 
@@ -73,19 +73,21 @@ def _files(data: Mapping[str, Any]) -> Iterator[FileFacts]:
             yield FileFacts(
                 filename=_text(item.get("filename")) or uri.rpartition("/")[2],
                 uri=uri,
-                source=_source(uri),
+                source=source_of(uri),
                 sha256=_text(item.get("sha256")),
                 size=size if isinstance(size, int) and size >= 0 else None,
             )
 
 
-def _source(uri: str) -> str:
+def source_of(uri: str) -> str:
     """Where a file comes from, in a word or two: Hugging Face owner/repo, or a host."""
     scheme, _, rest = uri.partition("://")
     if rest.startswith("huggingface.co/"):
         scheme, rest = "huggingface", rest.removeprefix("huggingface.co/")
     if scheme in ("huggingface", "hf"):
         return "Hugging Face " + "/".join(rest.split("/")[:2])
+    if scheme == "file":
+        return "this host"
     try:
         return urlsplit(uri).hostname or scheme
     except ValueError:
@@ -108,14 +110,16 @@ def _yaml(sets: Mapping[str, Any]) -> str:
     return configs.render(sets) if sets else ""
 
 
-def _trusts(value: object, depth: int) -> bool:
+def trusts_remote_code(value: object, depth: int = _DEPTH) -> bool:
     """Whether the backend would run code that comes with the model."""
     if depth == 0:
         return False
     if isinstance(value, Mapping):
-        return value.get("trust_remote_code") is True or any(_trusts(item, depth - 1) for item in value.values())
+        return value.get("trust_remote_code") is True or any(
+            trusts_remote_code(item, depth - 1) for item in value.values()
+        )
     if isinstance(value, list):
-        return any(_trusts(item, depth - 1) or item == "trust_remote_code:true" for item in value)
+        return any(trusts_remote_code(item, depth - 1) or item == "trust_remote_code:true" for item in value)
     return False
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from localai_admin.lib import yaml
 from localai_admin.lib.plain import list_at, map_at
-from models.references import referenced_files
+from models.references import referenced_files, referenced_models
 from models.usecases import usecases
 
 __all__ = ["MAX_BYTES", "ConfigInvalid", "ModelConfig", "merge", "parse", "referenced_files", "render", "validate"]
@@ -84,6 +84,11 @@ class ModelConfig:
     def files(self) -> frozenset[str]:
         """Relative names of every file or folder it refers to, there or not."""
         return referenced_files(self.data)
+
+    @cached_property
+    def models(self) -> frozenset[str]:
+        """Names of the other models that it needs; one of them may be a loose file."""
+        return referenced_models(self.data)
 
 
 def parse(text: str, path: Path) -> list[ModelConfig]:

@@ -14,7 +14,7 @@ from django.conf import settings
 
 from models.config_folder import ConfigFolder, Problem
 from models.configs import ModelConfig
-from models.deletion import DeletionPreview, plan_deletion
+from models.deletion import DeletionPreview, plan_deletion, users_of
 from models.listing import Filter, LooseFilePolicy, claimed_files, list_models, loose_files
 from models.models import Instance
 from models.references import WEIGHTS
@@ -150,6 +150,11 @@ def deletion_preview(name: str, earlier: Collection[str] = ()) -> DeletionPrevie
     `earlier` are the files that a deletion which was broken off had set out to remove.
     """
     return plan_deletion(config_folder(), name, earlier)
+
+
+def file_users(names: Collection[str], but: str = "") -> dict[str, list[str]]:
+    """Which models need the files of these names, apart from the one called `but`; see `models.deletion.users_of`."""
+    return users_of(config_folder(), names, but)
 
 
 def _configured_row(config: ModelConfig, there: Mapping[str, _Found], instance: Instance | None) -> ModelRow:

@@ -3,7 +3,7 @@
 import os
 import time
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -11,11 +11,12 @@ from typing import NamedTuple, TypeVar
 import psutil
 
 from localai_admin.lib.files import existing_parent
+from models import host
+from models.host import CGROUP
 from models.runtime.identity import Identity
 
 Key = TypeVar("Key", bound=Hashable)
 
-_CGROUP = Path("/sys/fs/cgroup")
 _CPU_KINDS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 _STATUS_FIELDS = {
     "rss": "VmRSS",
@@ -227,31 +228,10 @@ def _summed(parts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return total
 
 
-def host_memory(cgroup: Path = _CGROUP) -> tuple[int, int]:
+def host_memory(cgroup: Path = CGROUP) -> tuple[int, int]:
     """(total, used) bytes: of the container when its limit is below what the machine has, else of the machine."""
-    machine = psutil.virtual_memory()
-    limit = _number_in(cgroup / "memory.max")
-    current = _number_in(cgroup / "memory.current")
-    if limit is None or current is None or limit >= machine.total:
-        return machine.total, machine.total - machine.available
-    # Cached file pages are given back when memory runs short; they are not used up.
-    cached = next((int(value) for name, value in _pairs(cgroup / "memory.stat") if name == "inactive_file"), 0)
-    return limit, max(0, current - cached)
-
-
-def _number_in(path: Path) -> int | None:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def _pairs(path: Path) -> Iterator[tuple[str, str]]:
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return
-    yield from ((name, value) for name, _, value in (line.partition(" ") for line in lines))
+    memory = host.memory(cgroup)
+    return memory.total, memory.total - memory.available
 
 
 def _total(times: object) -> float:

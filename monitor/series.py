@@ -8,9 +8,9 @@ from typing import NamedTuple
 from django.conf import settings
 from django.utils import timezone
 
+from localai_admin.lib.gpu import Gpu
 from models.models import Instance, InstanceEvent
 from monitor.charts import Chart, Sparkline, line_chart, sparkline
-from monitor.gpu import Gpu
 from monitor.history import Point, downsample, segments
 from monitor.models import HostSample, Sample
 

@@ -10,13 +10,13 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.utils import timezone
 
+from localai_admin.lib.gpu import GpuReader
 from models.backend.client import BackendClient
 from models.backend.errors import BackendError, Unreachable
 from models.backend.types import STATES, StateName
 from models.models import Instance
 from models.services import ModelNotLoaded, ModelUnknown, find_config, instance_for, request_stop
 from models.states import ALIVE
-from monitor.gpu import GpuReader
 from monitor.models import HostSample, Sample
 from monitor.retention import Retention
 from monitor.sampling import ProcessSample, Sampler, sample_process

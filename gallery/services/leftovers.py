@@ -12,44 +12,51 @@ from gallery.downloads.errors import DownloadError
 from gallery.downloads.places import INGEST
 from gallery.downloads.state import State as IngestState
 from gallery.downloads.store import Ingest
-from gallery.models import Job
-from gallery.services import models_folder
+from gallery.models import Job, Plan
+from gallery.services import exchange, models_folder
 from gallery.states import Kind, State
 
 log = logging.getLogger(__name__)
 
 #: The bytes of a failed job wait this long for a retry; so do those of a job that nobody knows.
 KEPT = timedelta(days=7)
+_WITH_FOLDER = frozenset({Kind.INSTALL, Kind.ROLLBACK})
 
 
 def discard(job: Job) -> None:
     """Remove the bytes of a job that was called off. Only when nobody works on it."""
-    if job.kind == Kind.INSTALL and _folder(job).exists():
+    if job.kind in _WITH_FOLDER and _folder(job).exists():
         _discard_ingest(str(job.pk))
     if job.kind == Kind.STARTER:
         shutil.rmtree(settings.STARTER_PATH / ".packages", ignore_errors=True)
 
 
 def settle(job: Job) -> None:
-    """Undo half of a commit, if a worker died in one; the bytes are kept. Only when nobody works on the job."""
+    """End half of a commit, if a worker died in one: undo it, or record it. Only when nobody works on the job."""
     if in_commit(job):
         try:
             with models_folder.changing():
-                Ingest(settings.MODELS_PATH, str(job.pk))
+                ingest = Ingest(settings.MODELS_PATH, str(job.pk))
+            if ingest.committed:
+                exchange.record(job, ingest.folder)
         except DownloadError as error:
             log.warning("The commit of job %s could not be undone: %s", job.pk, error)
 
 
 def in_commit(job: Job) -> bool:
     """Whether a worker died while it put the job's files in place: then it is too late to call the job off."""
-    if job.kind != Kind.INSTALL:
+    if job.kind not in _WITH_FOLDER:
         return False
     state = IngestState.load(_folder(job) / "state.json")
     return bool(state.moves) or state.committed
 
 
 def sweep(now: datetime) -> list[str]:
-    """Remove the bytes of jobs that will not need them any more. Returns the names of the folders that went."""
+    """Remove the bytes of jobs that will not need them any more. Returns the names of the folders that went.
+
+    Plans that old go, too: what they say has long changed.
+    """
+    Plan.objects.filter(created_at__lt=now - KEPT).delete()
     gone = []
     for folder in _folders():
         if _is_old(folder, now) if (job := _job_of(folder)) is None else _is_over(job, now):

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gallery.catalog.entries import CatalogEntry, entry_from
+from gallery.catalog.entries import CatalogEntry, entry_from, files_of
 from gallery.catalog.errors import CatalogError
-from gallery.catalog.recipes import MAX_RECIPE_BYTES, InstallRecipe, Recipe, build, parse_recipe
+from gallery.catalog.recipes import MAX_RECIPE_BYTES, InstallRecipe, Recipe, build, parse_recipe, with_files
 from gallery.downloads.transport import Downloader
 from gallery.models import Entry
 from gallery.services.errors import BadEntry, EntryGone
@@ -16,11 +16,21 @@ def resolve(request: Mapping[str, Any], transport: Downloader) -> InstallRecipe:
     """What is to be installed, checked as far as that can be done before anything is fetched.
 
     `request` has `name`, and `entry` (gallery@name) or `described` (an entry that is in no gallery), and perhaps
-    `overrides`. Raises JobError, CatalogError and DownloadError.
+    `overrides` and `files`. Raises JobError, CatalogError and DownloadError.
     """
-    entry = entry_of(request)
+    return resolve_entry(entry_of(request), request, transport)
+
+
+def resolve_entry(entry: CatalogEntry, request: Mapping[str, Any], transport: Downloader) -> InstallRecipe:
+    """The same for an entry that was found already: no database is asked, so that any thread may do it."""
     base = _base(entry, transport)
-    recipe = build(entry, base, name=request["name"], request_overrides=request.get("overrides"))
+    recipe = build(
+        entry,
+        base,
+        name=request["name"],
+        request_overrides=request.get("overrides"),
+        request_files=files_of(request.get("files")),
+    )
     if recipe.config:
         try:
             validate(recipe.config)
@@ -28,7 +38,7 @@ def resolve(request: Mapping[str, Any], transport: Downloader) -> InstallRecipe:
             raise BadEntry(
                 f"The configuration of {recipe.name} cannot be used: {error}", "Tell those who keep the gallery."
             ) from None
-    return recipe
+    return with_files(recipe, transport.expand(recipe.files))
 
 
 def entry_of(request: Mapping[str, Any]) -> CatalogEntry:

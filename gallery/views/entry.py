@@ -1,4 +1,4 @@
-"""One entry of a gallery: what it is, what would be fetched, what it would set, and installing it."""
+"""One entry of a gallery: what it is, what would be fetched, what it would set, and the way to its plan."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from gallery import entry_facts, markdown
 from gallery.forms import InstallForm
-from gallery.installed import is_installed
+from gallery.installed import entries_here
 from gallery.models import Entry, Job
-from gallery.services import installs
+from gallery.services import installs, plans, updates
 from gallery.services.errors import JobError
 from gallery.states import Kind
 from gallery.views.index import labels
@@ -33,7 +33,7 @@ def entry(request: HttpRequest, gallery: str, name: str) -> HttpResponse:
 @requires("gallery.install_model")
 @require_http_methods(["GET", "POST"])
 def install(request: HttpRequest, gallery: str, name: str) -> HttpResponse:
-    """A form that was refused leaves its address in the browser: asked for again, it leads to the entry."""
+    """Leads to the plan of the install. The address of a form that was refused leads to the entry when asked for."""
     found = _entry(gallery, name)
     if request.method == "GET":
         return redirect(found)
@@ -41,13 +41,10 @@ def install(request: HttpRequest, gallery: str, name: str) -> HttpResponse:
     if not form.is_valid():
         return _page(request, found, form, status=422)
     try:
-        job = installs.request_install(found, form.wanted_name, request.user)  # type: ignore[arg-type]  # nobody else comes this far
+        plan = plans.request_plan(installs.wish_for(found, form.wanted_name), request.user)  # type: ignore[arg-type]  # nobody else comes this far
     except JobError as error:
         return _refused(request, found, form, error.in_full)
-    if "name" in request.POST:
-        return HttpResponseRedirect(job.get_absolute_url(), status=303)
-    messages.success(request, f"{found.name} is being installed. The strip at the top and Jobs show how far it is.")
-    return htmx.back(request, job.get_absolute_url())
+    return HttpResponseRedirect(plan.get_absolute_url(), status=303)
 
 
 def _refused(request: HttpRequest, found: Entry, form: InstallForm, sentence: str) -> HttpResponse:
@@ -84,7 +81,8 @@ def _standing(found: Entry) -> dict[str, Any]:
     """Whether it is on this host, or on its way: the part of the page that is asked for again."""
     return {
         "entry": found,
-        "installed": is_installed(settings.MODELS_PATH, found.name),
+        "installed": entries_here().models_of(found.gallery.name, found.name),
+        "updates": [update.model for update in updates.of_entry(found.gallery.name, found.name)],
         "job": Job.objects.active().filter(kind=Kind.INSTALL, subject=found.name).first(),
     }
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import requests
 
 from tests.fakes.console import Console
+from tests.fakes.planned import carried_out
 
 
 class Person:
@@ -43,6 +44,11 @@ class Person:
         answer = self.session.post(self.console.address + path, form, headers=headers, timeout=30)
         assert answer.status_code < 500, answer.text
         return answer
+
+    def install(self, gallery: str, name: str) -> requests.Response:
+        """Ask for a plan, and do what it says. The answer is the page of the job."""
+        asked = self.post(f"/gallery/{gallery}/{name}/install/")
+        return carried_out(asked, lambda path: self.session.get(self.console.address + path, timeout=30), self.post)
 
     def get(self, path: str) -> str:
         answer = self.session.get(self.console.address + path, timeout=30)

@@ -6,11 +6,12 @@ import re
 import requests
 
 from tests.fakes.console import Console
+from tests.fakes.planned import carried_out
 
 NAME, PASSWORD = "ada", "correct horse battery"
 _HIDDEN = re.compile(r"<(script|style|svg)\b.*?</\1>", re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
-_JOB = re.compile(r"/jobs/[0-9a-f-]{36}/")
+_WORK = re.compile(r"/(jobs|plans)/[0-9a-f-]{36}/")
 
 
 class Visitor:
@@ -37,9 +38,10 @@ class Visitor:
         return answer
 
     def install(self, gallery: str, name: str) -> str:
-        """Install an entry; returns the path of its job."""
-        answer = self.post(f"/gallery/{gallery}/{name}/install/", name="")
-        found = _JOB.search(answer.url)
+        """Install an entry; returns the path of its job, or of its plan when that cannot be carried out."""
+        asked = self.post(f"/gallery/{gallery}/{name}/install/", name="")
+        answer = carried_out(asked, lambda path: self.session.get(self.address + path, timeout=60), self.post)
+        found = _WORK.search(answer.url)
         assert found, text_of(answer.text)
         return found[0]
 

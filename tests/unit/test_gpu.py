@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.gpu import PAUSE, Gpu, GpuReader, read_amd, read_nvidia
+from localai_admin.lib.gpu import PAUSE, Gpu, GpuReader, read_amd, read_nvidia
 
 MIB = 1 << 20
 

@@ -7,7 +7,7 @@ from django.test import Client
 from django.utils import timezone
 
 from gallery import markdown
-from gallery.models import Entry, Gallery, Job
+from gallery.models import Entry, Gallery, Job, Plan
 from gallery.states import Kind, State
 
 HTMX = {"HX-Request": "true"}
@@ -112,22 +112,25 @@ def test_an_entry_of_a_gallery_that_is_switched_off_is_not_found(gallery, as_vie
     page(as_viewer, status=404)
 
 
-def test_installing_leads_to_its_job(gallery, as_installer):
+def test_installing_leads_to_its_plan_and_nothing_is_begun(gallery, as_installer):
     entry_of(gallery, files=[])
     response = install(as_installer, name="")
-    job = Job.objects.get(kind=Kind.INSTALL)
+    plan = Plan.objects.get()
     assert response.status_code == 303
-    assert response.headers["Location"] == f"/jobs/{job.pk}/"
-    assert (job.subject, job.by) == ("qwen3", "installer-person")
+    assert response.headers["Location"] == f"/plans/{plan.pk}/"
+    assert (plan.subject, plan.by, plan.request) == (
+        "qwen3", "installer-person", {"entry": "localai@qwen3", "name": "qwen3"},
+    )  # fmt: skip
+    assert not Job.objects.exists()
 
 
 def test_another_name_can_be_chosen(gallery, as_installer):
     entry_of(gallery)
     install(as_installer, name="  my-model ")
-    assert "my-model" in str(Job.objects.get().request) + Job.objects.get().subject
+    assert (Plan.objects.get().subject, Plan.objects.get().request["name"]) == ("my-model", "my-model")
 
 
-def test_asking_twice_leads_to_the_same_job(gallery, as_installer):
+def test_asking_twice_leads_to_the_same_plan(gallery, as_installer):
     entry_of(gallery)
     first = install(as_installer, name="").headers["Location"]
     assert install(as_installer, name="").headers["Location"] == first
@@ -141,7 +144,7 @@ def test_a_name_that_no_model_can_have_is_refused_beside_the_field_and_kept(gall
     assert response.status_code == 422
     assert 'class="field-error" id="id_name_error"' in text
     assert f'value="{typed}"' in text
-    assert not Job.objects.exists()
+    assert not Plan.objects.exists()
 
 
 def test_the_address_of_a_refused_form_leads_back_to_the_entry(gallery, as_installer):
@@ -149,25 +152,35 @@ def test_the_address_of_a_refused_form_leads_back_to_the_entry(gallery, as_insta
     assert as_installer.get("/gallery/localai/qwen3/install/").headers["Location"] == "/gallery/localai/qwen3/"
 
 
-def test_from_a_card_one_comes_back_to_the_gallery(gallery, as_installer):
+def test_from_a_card_one_comes_to_the_plan_too(gallery, as_installer):
     entry_of(gallery)
     response = as_installer.post(
         "/gallery/localai/qwen3/install/", headers={"Referer": "http://testserver/gallery/?q=qwen"}
     )
     assert response.status_code == 303
-    assert response.headers["Location"] == "/gallery/?q=qwen"
+    assert response.headers["Location"] == f"/plans/{Plan.objects.get().pk}/"
+
+
+def test_the_page_says_about_whether_it_fits(gallery, as_viewer):
+    entry_of(gallery, size=1 << 20)
+    entry_of(gallery, name="huge", size=1 << 60)
+    entry_of(gallery, name="unknown")
+    assert "Fits</span>" in page(as_viewer)
+    assert "Does not fit</span>" in page(as_viewer, "huge")
+    assert "the plan finds out" in page(as_viewer, "unknown")
 
 
 def test_a_viewer_may_look_but_not_install(gallery, as_viewer):
     entry_of(gallery)
     assert "/install/" not in page(as_viewer)
     assert install(as_viewer, name="").status_code == 403
-    assert not Job.objects.exists()
+    assert not Plan.objects.exists()
 
 
 def test_an_installed_model_is_a_link_away(gallery, as_viewer, models_path):
     entry_of(gallery)
     (models_path / "qwen3.yaml").write_text("name: qwen3\n")
+    (models_path / "._gallery_qwen3.yaml").write_text("name: qwen3\n")
     assert 'href="/models/qwen3/"' in page(as_viewer)
 
 
