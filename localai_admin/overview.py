@@ -16,12 +16,13 @@ from django.views.decorators.http import require_GET, require_POST
 
 from gallery import states as job_states
 from gallery.models import Entry, Gallery, Job, JobEvent
-from gallery.services import refresh
+from gallery.services import refresh, updates
 from gallery.services import starter as starter_service
 from gallery.states import Kind
 from localai_admin import context
-from localai_admin.lib import units
+from localai_admin.lib import htmx, units
 from localai_admin.lib.htmx import render_partial
+from localai_admin.lib.polling import has_seen, pace, versioned
 from models import inventory
 from models.models import Instance, InstanceEvent
 from models.states import RESTING, TROUBLED, State
@@ -85,6 +86,7 @@ def index(request: HttpRequest) -> HttpResponse:
         "model_count": model_count,
         "under_way": context.running(JOBS_SHOWN)["running_jobs"],
         "steps": first_steps(request.user, bool(model_count or inventory.names())),
+        "update_count": len(updates.available()),
         "happenings": happenings(),
         "starter": starter_service.what_is_fetched(),
         "starter_job": Job.objects.filter(kind=Kind.STARTER, subject=starter_service.NAME).first(),
@@ -97,7 +99,12 @@ def index(request: HttpRequest) -> HttpResponse:
 @require_GET
 def strip(request: HttpRequest) -> HttpResponse:
     """What is running anywhere, for the strip under the top bar."""
-    return render(request, "includes/strip.html", context.running())
+    running = context.running()
+    version = running["strip_version"]
+    if has_seen(request, version):
+        return versioned(htmx.unchanged(), version)
+    seconds = pace(request, running["strip_seconds"])
+    return versioned(render(request, "includes/strip.html", running | {"strip_seconds": seconds}), version)
 
 
 @requires("gallery.install_model")
@@ -124,7 +131,7 @@ def problems(instances: list[Instance], host: usage.Host | None) -> Iterator[Pro
             job.state, str(job), f"{job.error} {job.action}".strip(), job.get_absolute_url(),
             "Retry", reverse("gallery:retry", args=[job.pk]), "gallery.control_job",
         )  # fmt: skip
-    for gallery in Gallery.objects.filter(enabled=True).exclude(error=""):
+    for gallery in Gallery.objects.shown().exclude(error=""):
         yield Problem(
             "attention", f"Gallery {gallery.name} could not be refreshed", gallery.error, reverse("gallery:index"),
             "Refresh", reverse("gallery:refresh"), "gallery.refresh_gallery",

@@ -10,8 +10,7 @@ _KINDS = {dict: "a map", list: "a list", str: "a text", bool: "a truth value", i
 
 def load(data: bytes, what: str, max_bytes: int) -> Any:
     """The YAML of `what`, where the last of equal keys wins. Raises CatalogError for a web page and for nothing."""
-    head = data[:1000].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if head.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<body", b"<!--")):
+    if is_page(data[:1000].removeprefix(b"\xef\xbb\xbf").decode(errors="replace")):
         raise CatalogError(f"The address answered with a web page instead of {what}.")
     try:
         content = yaml.load(data, max_bytes=max_bytes, duplicate_keys="last")
@@ -20,6 +19,11 @@ def load(data: bytes, what: str, max_bytes: int) -> Any:
     if content is None:
         raise CatalogError(f"The address answered with nothing instead of {what}.")
     return content
+
+
+def is_page(text: str) -> bool:
+    """Whether the text is a page for a browser, as servers send in place of what is missing."""
+    return text[:1000].lstrip().lower().startswith(("<!doctype", "<html", "<head", "<?xml", "<body", "<!--"))
 
 
 def kind(value: object) -> str:

@@ -126,6 +126,7 @@ def files_of(value: object) -> tuple[FileSpec, ...]:
             documents.text(item.get("filename")),
             documents.text(item.get("sha256")).lower(),
             documents.text(item.get("uri")),
+            _exact(item.get("size")),
         )
         for item in items
         if isinstance(item, dict)
@@ -141,6 +142,11 @@ def parse_size(value: object) -> int | None:
     power = " kmgtp".index(unit.lower() or " ")
     size = round(float(number) * (1024 if binary else 1000) ** power)
     return size if 0 < size < 2**63 else None
+
+
+def _exact(value: object) -> int | None:
+    """Bytes of a file, where they are said to the byte."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else None
 
 
 def _links(value: object) -> tuple[str, ...]:

@@ -20,6 +20,17 @@ class RecipeError(CatalogError):
     action = "Correct the request, or choose another entry."
 
 
+class ImportRefused(CatalogError):
+    """What a person brought along cannot be used as it is."""
+
+    cause = "import"
+    action = "Correct it and try again."
+
+    def __init__(self, text: str, action: str = "") -> None:
+        self.action = action or self.action
+        super().__init__(text)
+
+
 class SourceError(CatalogError):
     """No source of a gallery gave an index."""
 

@@ -1,10 +1,10 @@
 """From an entry, the recipe it points to and a person's wishes to what is written into the models folder."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from gallery.catalog import documents
+from gallery.catalog import configurations, documents
 from gallery.catalog.entries import CatalogEntry, files_of
 from gallery.catalog.errors import RecipeError
 from gallery.downloads import digest
@@ -35,7 +35,8 @@ class InstallRecipe:
     """All that an installation brings. `config` is the model's configuration with everything merged.
 
     It is empty when the entry brings files alone: then no `<name>.yaml` is written. `gallery_file` is the record in
-    `._gallery_<name>.yaml` that a deletion reads.
+    `._gallery_<name>.yaml` that a deletion reads. `config_text` is how the configuration is written, where that is
+    as a person has left it.
     """
 
     name: str
@@ -43,6 +44,7 @@ class InstallRecipe:
     files: tuple[FileSpec, ...]
     templates: tuple[tuple[str, str], ...] = ()
     gallery_file: dict[str, Any] = field(default_factory=dict)
+    config_text: bytes = b""
 
     def texts(self) -> tuple[tuple[str, bytes], ...]:
         """File names and contents in the order in which they are put in place: the configuration comes last."""
@@ -50,15 +52,17 @@ class InstallRecipe:
         written = [(name, content.encode()) for name, content in self.templates]
         written.append((f"._gallery_{stem}.yaml", yaml.dump(self.gallery_file).encode()))
         if self.config:
-            written.append((f"{stem}.yaml", yaml.dump(self.config).encode()))
+            written.append((f"{stem}.yaml", self.config_text or yaml.dump(self.config).encode()))
         return tuple(written)
 
 
 def parse_recipe(data: bytes) -> Recipe:
-    """The recipe in a document. Raises CatalogError when it is none."""
+    """The recipe in a document, or the one a configuration without any stands for. Raises CatalogError for neither."""
     content = documents.load(data, "a model's configuration", MAX_RECIPE_BYTES)
     if not isinstance(content, dict):
         raise RecipeError(f"This is not a model's configuration: it is {documents.kind(content)} instead of a map.")
+    if configurations.is_configuration(content):
+        return _of_configuration(content)
     config = content.get("config_file")
     if not isinstance(config, str | dict | None):
         raise RecipeError(f"The recipe's config_file is {documents.kind(config)}; it must be a text of YAML.")
@@ -71,6 +75,17 @@ def parse_recipe(data: bytes) -> Recipe:
         config_file=yaml.dump(config) if isinstance(config, dict) else config or "",
         files=files_of(content.get("files")),
         prompt_templates=_templates(content.get("prompt_templates")),
+    )
+
+
+def _of_configuration(content: Mapping[str, Any]) -> Recipe:
+    config, files = configurations.with_files(content)
+    return Recipe(
+        name=configurations.name_of(content),
+        description=documents.text(content.get("description")),
+        license=documents.text(content.get("license")),
+        config_file=yaml.dump(config),
+        files=files_of(files),
     )
 
 
@@ -100,11 +115,22 @@ def build(
     return InstallRecipe(chosen, config, files, templates, _record(entry, base, chosen, files))
 
 
+def with_files(recipe: InstallRecipe, files: Sequence[FileSpec]) -> InstallRecipe:
+    """The recipe with these files, in its record as well, so that a deletion finds them. Raises RecipeError."""
+    checked = _files(files)
+    if checked == recipe.files:
+        return recipe
+    # What is only unpacked is not there afterwards, under this name.
+    listed = [file for file in checked if not file.unpack]
+    return replace(recipe, files=checked, gallery_file={**recipe.gallery_file, "files": _listed(listed)})
+
+
 def _base(entry: CatalogEntry | None, recipe: Recipe | None) -> Recipe:
     """The recipe; without one, what the entry itself has."""
-    if recipe:
-        return recipe
-    return Recipe(config_file=yaml.dump(entry.config_file) if entry and entry.config_file else "")
+    if recipe or not entry:
+        return recipe or Recipe()
+    config = yaml.dump(entry.config_file) if entry.config_file else ""
+    return Recipe(config_file=config, prompt_templates=_templates(entry.raw.get("prompt_templates")))
 
 
 def _name(name: str) -> str:
@@ -136,7 +162,7 @@ def _checked_file(file: FileSpec) -> FileSpec:
     if not file.uri:
         raise RecipeError(f"The entry does not say where {file.filename} comes from.")
     try:
-        return FileSpec(file.filename, digest.normal(file.sha256), file.uri)
+        return replace(file, sha256=digest.normal(file.sha256))
     except ValueError as error:
         raise RecipeError(f"The entry's digest of {file.filename} cannot be used: {error}") from None
 
@@ -155,6 +181,10 @@ def _templates(value: object) -> tuple[tuple[str, str], ...]:
     return tuple((name, content) for name, content in pairs if name and isinstance(content, str))
 
 
+def _listed(files: Iterable[FileSpec]) -> list[dict[str, str]]:
+    return [{"filename": file.filename, "sha256": file.sha256, "uri": file.uri} for file in files]
+
+
 def _record(entry: CatalogEntry | None, base: Recipe, name: str, files: Sequence[FileSpec]) -> dict[str, Any]:
     """LocalAI's record of an installation, without what is empty."""
     record = {
@@ -164,7 +194,7 @@ def _record(entry: CatalogEntry | None, base: Recipe, name: str, files: Sequence
         "urls": list(dict.fromkeys([*base.urls, *(entry.urls if entry else ())])),
         "name": name,
         "config_file": base.config_file,
-        "files": [{"filename": file.filename, "sha256": file.sha256, "uri": file.uri} for file in files],
+        "files": _listed(files),
         "prompt_templates": [{"name": template, "content": content} for template, content in base.prompt_templates],
         "entry_name": entry.name if entry else "",
     }

@@ -10,6 +10,8 @@ from localai_admin.lib.paths import inside, parts_of, same_name_key
 
 #: The folder of downloads, inside the models folder so that a file goes to its place in one step.
 INGEST = ".ingest"
+#: The folder of what earlier revisions of models had: `<model>/<number>/`, in it the names of the models folder.
+PREVIOUS = ".previous"
 _RECORD_PREFIX = "._gallery_"
 
 
@@ -26,7 +28,7 @@ def of_text(models: Path, name: str) -> Path:
     """The place of a file that the console writes itself: a configuration, a template, a record of a gallery."""
     with local_faults(name):
         place = inside(models, name)
-    if parts_of(name)[0].lower() == INGEST:
+    if parts_of(name)[0].lower() in {INGEST, PREVIOUS}:
         raise _kept(name)
     with local_faults(name):
         if not os.path.lexists(place):

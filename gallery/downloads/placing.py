@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from gallery.downloads.places import PREVIOUS
 from gallery.downloads.state import Move
 from localai_admin.lib.files import fsync_dir
 from localai_admin.lib.paths import inside
@@ -31,13 +32,13 @@ def place(folder: Path, models: Path, moves: Sequence[Move], made: Sequence[str]
 
 def is_complete(folder: Path, moves: Sequence[Move]) -> bool:
     """Whether the last of the moves was made."""
-    return bool(moves) and not (folder / moves[-1].source).exists()
+    return bool(moves) and not _there(_source(folder, moves[-1]))
 
 
 def take_back(folder: Path, models: Path, moves: Sequence[Move], made: Sequence[str]) -> None:
     """Undo the moves that were made, the last one first, and the folders made for them."""
     for move in reversed(moves):
-        source, backup = folder / move.source, folder / move.backup
+        source, backup = _source(folder, move), folder / move.backup
         target = inside(models, move.target)
         if not _there(source) and _there(target):
             # What was there before comes back in one step: its place is empty at no time.
@@ -69,7 +70,12 @@ def _make(folder: Path, models: Path, move: Move) -> None:
     if _there(target):
         backup.unlink(missing_ok=True)
         _keep(target, backup)
-    (folder / move.source).replace(target)
+    _source(folder, move).replace(target)
+
+
+def _source(folder: Path, move: Move) -> Path:
+    """The job's folder is two levels below the models folder."""
+    return (folder.parent.parent if move.source.startswith(f"{PREVIOUS}/") else folder) / move.source
 
 
 def _keep(target: Path, backup: Path) -> None:

@@ -6,7 +6,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db.models import F
 
 from gallery.models import Job
-from gallery.services import jobs, models_folder
+from gallery.services import jobs, kept, models_folder
 from gallery.services.errors import CannotDelete, ModelBusy, NoSuchModelHere
 from gallery.services.running import JobRun
 from gallery.states import Kind, State
@@ -31,19 +31,21 @@ def request_delete(name: str, by: AbstractBaseUser | None) -> Job:
 def run_delete(run: JobRun) -> str:
     """Goes on where an earlier try ended: what is gone already is fine."""
     name = run.job.subject
-    _stop(run, name)
+    shut_down(run, name)
     run.move(State.COMMITTING, "the model does not run", "Removing the files")
     try:
         with models_folder.changing():
             preview = _preview(run, name)
             delete_files(preview, settings.MODELS_PATH)
+            kept.model_deleted(name)
     except NoSuchModel:
+        kept.model_deleted(name)
         return f"{name} is deleted"
     except DeletionError as error:
         raise CannotDelete(str(error), "Correct that, then retry; what is gone already stays gone.") from None
     run.job.files.update(status="deleted", done=F("size"))
-    kept = f"; {len(preview.shared)} shared with other models were kept" if preview.shared else ""
-    return f"{name} is deleted: {len(preview.files)} files, {bytes_text(preview.bytes_freed)}{kept}"
+    stay = f"; {len(preview.shared)} shared with other models were kept" if preview.shared else ""
+    return f"{name} is deleted: {len(preview.files)} files, {bytes_text(preview.bytes_freed)}{stay}"
 
 
 def _preview(run: JobRun, name: str) -> DeletionPreview:
@@ -54,8 +56,11 @@ def _preview(run: JobRun, name: str) -> DeletionPreview:
     return preview
 
 
-def _stop(run: JobRun, name: str) -> None:
-    """An alias has no instance of its own, so that deleting it leaves the model it stands for alone."""
+def shut_down(run: JobRun, name: str) -> None:
+    """Wait until the model does not run. Raises ModelBusy when it still does, and a LetGo when the work is to end.
+
+    An alias has no instance of its own, so that deleting it leaves the model it stands for alone.
+    """
     instance = Instance.objects.on_this_node().filter(name=name).in_use().first()
     if instance is None:
         return

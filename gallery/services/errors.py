@@ -82,3 +82,28 @@ class StarterUnreachable(JobError):
 
     cause = "starter"
     retry = True
+
+
+class GalleryTaken(JobError):
+    """There is a gallery of that name. Choose another name."""
+
+    cause = "name taken"
+
+
+class FolderBusy(JobError):
+    """Somebody else changes the models folder. Trying again in a moment helps."""
+
+    cause = "folder busy"
+    retry = True
+
+
+class StillUsed(JobError):
+    """A file is not what it was when somebody chose to remove it: it is used, has changed, or is gone."""
+
+    cause = "still used"
+
+
+class CannotLink(JobError):
+    """Two files are not the same, or cannot share their bytes. Nothing was changed."""
+
+    cause = "cannot link"

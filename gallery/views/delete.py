@@ -5,7 +5,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
-from gallery.services import deletions
+from gallery.services import deletions, kept
 from gallery.services.errors import JobError
 from models import inventory
 from models.deletion import DeletionPreview, NoSuchModel
@@ -35,4 +35,5 @@ def delete(request: HttpRequest, name: str) -> HttpResponse:
 def _page(request: HttpRequest, preview: DeletionPreview, status: int = 200) -> HttpResponse:
     instance = Instance.objects.on_this_node().alive().filter(name=preview.name).first()
     context = {"section": "Models", "name": preview.name, "preview": preview, "instance": instance}
+    context["kept_bytes"] = kept.bytes_kept(preview.name)
     return render(request, "gallery/delete.html", context, status=status)

@@ -187,15 +187,12 @@ def test_a_file_that_is_not_what_the_gallery_says_leaves_nothing_behind(entry, m
     assert [path.name for path in models_path.iterdir()] == [".ingest"]
 
 
-def test_a_dropped_line_is_followed_by_a_retry_from_the_bytes_that_are_here(entry, models_path, server):
+def test_a_dropped_line_is_taken_up_again_from_the_bytes_that_are_here(entry, models_path, server):
     server.gives("/phi.gguf", WEIGHTS, cuts=[200_000])
     job = installs.request_install(entry, "", None)
-    assert install(job) > 0
-    assert job.state == State.RETRYING
-    Job.objects.filter(pk=job.pk).update(next_try_at=job.created_at)
     install(job)
-    assert (job.state, job.attempt) == (State.DONE, 2)
-    assert server.asked("/phi.gguf")[-1].headers["range"] == "bytes=200000-"
+    assert (job.state, job.attempt) == (State.DONE, 1)
+    assert server.asked("/phi.gguf")[-1].headers["range"].startswith("bytes=200000-")
     assert (models_path / "phi.gguf").read_bytes() == WEIGHTS
 
 
