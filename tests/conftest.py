@@ -1,9 +1,12 @@
 from pathlib import Path
 
 import pytest
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.test import Client
+
+from localai_admin.roles import make_groups
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -22,6 +25,9 @@ def models_path(tmp_path: Path, settings) -> Path:
 
 
 def person(role: str) -> User:
+    # After a test with transactions of its own, the tables are empty.
+    if not Group.objects.exists():
+        make_groups(apps)
     user = User.objects.create_user(f"{role}-person", password="correct horse battery")
     user.groups.add(Group.objects.get(name=role))
     return user

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group, Permission
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
@@ -61,7 +63,8 @@ def name_of(pattern: URLPattern) -> str:
 
 
 def sample(converter: object) -> str:
-    return "6f1f9b6e-6f0a-4b0e-9d0b-0d9a3c1a7c11" if type(converter).__name__ == "UUIDConverter" else "x"
+    samples = {"UUIDConverter": "6f1f9b6e-6f0a-4b0e-9d0b-0d9a3c1a7c11", "IntConverter": "1"}
+    return samples.get(type(converter).__name__, "x")
 
 
 @pytest.mark.django_db
@@ -89,3 +92,14 @@ def test_a_viewer_may_look_but_not_act(as_viewer: Client) -> None:
         assert as_viewer.post(reverse(name, args=["x"])).status_code == 403
     assert as_viewer.post(reverse("starter")).status_code == 403
     assert as_viewer.get("/django-admin/").status_code == 302
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_had_a_role_before_an_upgrade_gets_what_it_may_do_now() -> None:
+    executor = MigrationExecutor(connection)
+    executor.migrate([("localai_admin", "0001_roles"), ("gallery", "0001_initial")])
+    Group.objects.get_or_create(name="installer")[0].permissions.clear()
+    executor = MigrationExecutor(connection)
+    executor.migrate(executor.loader.graph.leaf_nodes())
+    held = Group.objects.get(name="installer").permissions.values_list("content_type__app_label", "codename")
+    assert {f"{label}.{codename}" for label, codename in held} == set(ROLES["installer"])
