@@ -36,6 +36,8 @@ class Installed:
     models: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     #: Names of entries that are installed, from whichever gallery.
     names: frozenset[str] = frozenset()
+    #: What `state` said when this was worked out.
+    state: object = None
 
     def is_installed(self, gallery: str, entry: str) -> bool:
         return (gallery, entry) in self.models or (ANY, entry) in self.models
@@ -57,7 +59,7 @@ def entries_here() -> Installed:
         kept = _kept.get(folder)
     if kept and kept[0] == key:
         return kept[1]
-    found = _work_out(folder)
+    found = _work_out(folder, key)
     if time.time_ns() - key[0] > _RACY:
         with _lock:
             _kept[folder] = (key, found)
@@ -105,12 +107,12 @@ def _records(folder: Path) -> Records:
     return Records(folder)
 
 
-def _work_out(folder: Path) -> Installed:
+def _work_out(folder: Path, state: object) -> Installed:
     models: dict[tuple[str, str], list[str]] = defaultdict(list)
     for gallery, entry, model in _found(folder):
         models[gallery, entry].append(model)
     return Installed(
-        {key: tuple(sorted(names)) for key, names in models.items()}, frozenset(entry for _, entry in models)
+        {key: tuple(sorted(names)) for key, names in models.items()}, frozenset(entry for _, entry in models), state
     )
 
 

@@ -1,7 +1,7 @@
 """Which installed models differ from what their gallery offers now."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any
@@ -45,14 +45,19 @@ class Update:
         return {**wish, "overrides": overrides} if overrides else wish
 
 
-def available() -> list[Update]:
-    """By the name of the model. Three queries; those that take longer only when an index or a model has changed."""
-    key = (installed.state(), tuple(Gallery.objects.values_list("pk", "digest", "refreshed_at", "enabled", "named")))
+def available(here: Installed | None = None, galleries: Sequence[Gallery] | None = None) -> list[Update]:
+    """By the name of the model. What takes long is worked out only when an index or a model has changed.
+
+    Who has asked already for what is installed, and for the galleries that are shown, saves two queries.
+    """
+    here = here or installed.entries_here()
+    shown = Gallery.objects.shown() if galleries is None else galleries
+    key = (here.state, tuple((gallery.pk, gallery.digest, gallery.refreshed_at) for gallery in shown))
     with _lock:
         kept = _kept.get("")
     if kept and kept[0] == key and time.monotonic() < kept[1]:
         return kept[2]
-    found = sorted(_found(installed.entries_here()), key=lambda update: update.model)
+    found = sorted(_found(here), key=lambda update: update.model)
     with _lock:
         _kept[""] = (key, time.monotonic() + _HOLDS, found)
     return found

@@ -49,7 +49,7 @@ def index(request: HttpRequest) -> HttpResponse:
         "facets": beside,
         "picked": [(facet.label, choice) for facet in beside for choice in facet.choices if choice.chosen],
         "cards": _cards(found, page_of(found, galleries), installed),
-        "update_count": 0 if htmx.wants_part(request) else len(updates.available()),
+        "update_count": 0 if htmx.wants_part(request) else len(updates.available(installed, galleries)),
         "can_refresh": request.user.has_perm("gallery.refresh_gallery"),
         "can_install": request.user.has_perm("gallery.install_model"),
         **_pages(wish, found.total),
