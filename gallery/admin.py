@@ -49,10 +49,11 @@ class JobAdmin(ReadOnly, admin.ModelAdmin):
 
 @admin.register(Gallery)
 class GalleryAdmin(ReadOnly, admin.ModelAdmin):
-    list_display = ("name", "address", "enabled", "entry_count", "checked_at", "refreshed_at", "error")
-    list_filter = ("enabled",)
+    list_display = ("name", "address", "source", "enabled", "entry_count", "checked_at", "refreshed_at", "error")
+    list_filter = ("enabled", "named", "source")
     search_fields = ("name", "url")
-    exclude = ("url", "mirrors")
+    # Addresses without their queries, and no header: both may hold what is secret.
+    exclude = ("url", "mirrors", "headers")
     readonly_fields = ("address",)
 
     @admin.display(description="address", ordering="url")

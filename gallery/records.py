@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Any
 
 from localai_admin.lib import yaml
+from localai_admin.lib.files import read_small
 from localai_admin.lib.paths import is_plain
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class Records:
     def _named(self, stem: str, digest: str) -> tuple[str, ...]:
         """The line is found without reading the YAML, where it is written as LocalAI and this console write it."""
         try:
-            found = _ENTRY_LINE.search((self.folder / f"{PREFIX}{stem}{SUFFIX}").read_text(encoding="utf-8"))
+            found = _ENTRY_LINE.search(_text(self.folder, stem))
         except (OSError, UnicodeDecodeError):
             return ()
         return (found[1],) if found else entries_named(self.data(stem, digest), stem)
@@ -100,7 +101,7 @@ def _items(folder: Path) -> "Iterator[os.DirEntry[str]]":
 def mentions(folder: Path, stem: str, entry: Mapping[str, Any]) -> bool:
     """Whether the names and digests of all the entry's files stand in the record, without reading its YAML."""
     try:
-        text = (folder / f"{PREFIX}{stem}{SUFFIX}").read_text(encoding="utf-8").lower()
+        text = _text(folder, stem).lower()
     except (OSError, UnicodeDecodeError):
         return False
     told = [str(file.get(key) or "") for file in _maps(entry.get("files")) for key in ("filename", "sha256")]
@@ -112,15 +113,20 @@ def _maps(value: object) -> list[Mapping[str, Any]]:
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 of a record as it is on the disk. Raises OSError."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """SHA-256 of a record as it is on the disk. Raises OSError, also for what cannot be a record."""
+    return hashlib.sha256(read_small(path, MAX_BYTES, path.parent)).hexdigest()
+
+
+def _text(folder: Path, stem: str) -> str:
+    """Raises OSError, UnicodeDecodeError."""
+    return read_small(folder / f"{PREFIX}{stem}{SUFFIX}", MAX_BYTES, folder).decode()
 
 
 def read(folder: Path, stem: str) -> dict[str, Any]:
     """What a record says; an empty map when there is none, or none that can be read."""
     path = folder / f"{PREFIX}{stem}{SUFFIX}"
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), max_bytes=MAX_BYTES, duplicate_keys="last")
+        content = yaml.load(_text(folder, stem), max_bytes=MAX_BYTES, duplicate_keys="last")
     except FileNotFoundError:
         return {}
     except (yaml.YamlError, OSError, UnicodeDecodeError) as error:

@@ -113,6 +113,8 @@ def begin() -> None:
         try:
             refresh.sync_from_settings()
             jobs.recover(timezone.now(), at_start=True)
+            # A worker that died while it cleared up after a job that was done has left some of it.
+            leftovers.sweep(timezone.now())
             plans.wake_waiting()
             preload.preload()
         finally:

@@ -42,6 +42,13 @@ def number(*names: str, default: int, low: int = 0, high: int = 2**63 - 1) -> in
     return parsed
 
 
+def choice(*names: str, of: tuple[str, ...], default: str) -> str:
+    value = text(*names, default=default).lower()
+    if value not in of:
+        raise ImproperlyConfigured(f"{names[0]} is {value!r}; it takes {', '.join(of[:-1])} or {of[-1]}.")
+    return value
+
+
 def path(*names: str, default: Path) -> Path:
     value = text(*names)
     return Path(value).expanduser().absolute() if value else default
@@ -63,4 +70,18 @@ def json_list(*names: str, default: list[Any]) -> list[Any]:
         raise ImproperlyConfigured(f"{names[0]} is not JSON: {str(error)[:200]}. {_LIST}") from None
     if not isinstance(parsed, list):
         raise ImproperlyConfigured(f"{names[0]} must be a JSON list. {_LIST}")
+    return parsed
+
+
+def json_texts(*names: str, example: str) -> dict[str, str]:
+    """A JSON map from texts to texts. What is wrong is said without the values: they may be secrets."""
+    value = text(*names)
+    if not value:
+        return {}
+    try:
+        parsed = json.loads(value)
+    except (ValueError, RecursionError):
+        parsed = None
+    if not isinstance(parsed, dict) or not all(isinstance(item, str) for item in parsed.values()):
+        raise ImproperlyConfigured(f"{names[0]} must be a JSON map of texts, such as {example}; unset it for none.")
     return parsed

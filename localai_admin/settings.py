@@ -9,6 +9,7 @@ import os
 import secrets
 import sys
 from pathlib import Path
+from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -92,8 +93,22 @@ _LOCALAI_GALLERY = {
 GALLERIES = env.json_list("LOCALAI_GALLERIES", "GALLERIES", default=[_LOCALAI_GALLERY])
 GALLERY_REFRESH_MINUTES = env.number("LOCALAI_ADMIN_GALLERY_REFRESH_MINUTES", default=60, low=1)
 GALLERY_ICONS = env.flag("LOCALAI_ADMIN_GALLERY_ICONS", default=True)
-HF_ENDPOINT = env.text("HF_MIRROR", "HF_ENDPOINT", default="https://huggingface.co")
+#: Hugging Face, or what stands in for it, the preferred one first: when it fails, the next is asked.
+HF_ENDPOINTS = tuple(filter(None, (env.text("HF_MIRROR", "HF"), env.text("HF_ENDPOINT")))) or (
+    "https://huggingface.co",
+)
+HF_ENDPOINT = HF_ENDPOINTS[0]
+#: For these endpoints alone.
 HF_TOKEN = env.text("HF_TOKEN")
+#: What Hugging Face's own scan found before a download: block, warn or off.
+HF_SCAN = env.choice("LOCALAI_ADMIN_HF_SCAN", of=("block", "warn", "off"), default="block")
+if env.flag("LOCALAI_DISABLE_PREDOWNLOAD_SCAN"):
+    HF_SCAN = "off"
+#: What registries want to hear, by host: user:password, or a token.
+REGISTRY_AUTH = env.json_texts("LOCALAI_ADMIN_REGISTRY_AUTH", example='{"ghcr.io": "user:password"}')
+#: Models that are asked for once after each start: a JSON array, and a file with such a list in YAML or JSON.
+PRELOAD_MODELS = env.text("LOCALAI_PRELOAD_MODELS", "PRELOAD_MODELS")
+PRELOAD_FILE = env.text("LOCALAI_PRELOAD_MODELS_CONFIG", "PRELOAD_MODELS_CONFIG")
 ALLOW_HTTP = env.flag("LOCALAI_ADMIN_ALLOW_HTTP")
 #: Hosts that may have a private address, as host or host:port.
 TRUSTED_HOSTS = env.words("LOCALAI_ADMIN_TRUSTED_HOSTS")
@@ -144,6 +159,7 @@ MIDDLEWARE = [
     "localai_admin.bodies.read_bodies",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.middleware.gzip.GZipMiddleware",
+    "team.middleware.share_polls",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -176,7 +192,21 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {"default": database.sqlite(DATA / "db.sqlite3")}
+
+def _database() -> dict[str, Any]:
+    url = env.text("LOCALAI_ADMIN_DATABASE_URL", "DATABASE_URL")
+    if not url:
+        return database.sqlite(DATA / "db.sqlite3")
+    try:
+        return database.postgres(url)
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f"DATABASE_URL is no good: {error}. Write postgres://user:password@host:5432/name, "
+            "or unset it for a file in the data folder."
+        ) from None
+
+
+DATABASES = {"default": _database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 HUEY = {

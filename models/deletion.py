@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from localai_admin.lib import yaml
-from localai_admin.lib.files import atomic_write
+from localai_admin.lib.files import atomic_write, read_small
 from localai_admin.lib.paths import UnsafePath, file_name_for_model, inside, is_model_name
 from models.config_folder import ConfigFolder
 from models.configs import ConfigInvalid, ModelConfig, parse
@@ -148,8 +148,10 @@ def _needs_of_records(root: Path, own: set[str], candidates: list[str]) -> Itera
 
 
 def targets(root: Path, name: str) -> list[str]:
-    """The name, and where it leads when it is a link inside the folder."""
-    if not os.path.islink(f"{root}/{name}"):  # noqa: PTH114  (asked for every file of every model; Path costs four times as much)
+    """The name, and where it leads when it is a link inside the folder, or when a folder on the way is one."""
+    # Asked for every file of every model; Path costs four times as much.
+    way = (name, *_parents(name)) if "/" in name else (name,)
+    if not any(os.path.islink(f"{root}/{part}") for part in way):  # noqa: PTH114
         return [name]
     target = (root / name).resolve()
     return [name, target.relative_to(root.resolve()).as_posix()] if target.is_relative_to(root.resolve()) else [name]
@@ -162,7 +164,7 @@ def _listed_in(record: Path, terms: set[str] | None = None) -> frozenset[str]:
     may spell a name with escapes.
     """
     try:
-        text = record.read_text(encoding="utf-8")
+        text = read_small(record, _RECORD_BYTES, record.parent).decode()
         if terms is not None and "\\" not in text and not any(term in text for term in terms):
             return frozenset()
         return names_in_record(yaml.load(text, max_bytes=_RECORD_BYTES, duplicate_keys="last"))

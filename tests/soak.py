@@ -1,7 +1,9 @@
 """`make soak`: kills parts of a real console at random moments of the main job, and looks whether anything is lost.
 
-Prints a table of what was going on, what was killed and how it ended; the exit code is 1 when something was lost. The
-seed is printed first: with `ARGS="--seed N"` the same things are tried in the same order, though at other moments.
+First workers of installs, in lanes side by side: prints a line a kind, with the bytes that were fetched twice, and
+where the kills hit. Then all parts of a console: prints a table of what was going on, what was killed and how it ended.
+The exit code is 1 when something was lost. The seed is printed first: with `ARGS="--seed N"` the same things are tried
+in the same order, though at other moments.
 """
 
 import argparse
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.fakes import http_server
+from tests.fakes import http_server, kill_lanes
 from tests.fakes.crashes import Model, Site, until
 
 #: What is killed, and how often each is chosen. Power takes the backends along, and bytes that were not waited for.
@@ -24,6 +26,8 @@ TARGETS = {"worker": 5, "agent": 3, "web": 1, "everything": 3, "power": 2}
 LONGEST_WAIT = 4.0
 #: States in which a kill finds nothing under way any more.
 OVER = {"done", "stopped"}
+#: Lanes in which workers are killed, and one in which all of `up` is; of that many kills one is in that.
+LANES, OF_WHOLE = 3, 8
 #: The model of the starter gallery.
 NAME = "gemma-3-270m-q4_k_m"
 
@@ -225,15 +229,21 @@ def print_table(rounds: list[Round]) -> None:
         print("  ".join([*(cell.ljust(width) for cell, width in zip(row[:5], widths, strict=True)), row[5]]))
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=60, help="go on until so many were made")
-    parser.add_argument("--seed", type=int, default=random.randrange(10_000))
-    parser.add_argument("--starter", action="store_true", help="the starter gallery, too: it fetches 250 MB")
-    options = parser.parse_args()
-    print(f"seed {options.seed}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="localai-admin-soak-") as place, http_server.running() as server:
-        site = Site(Path(place), server).begin()
+def kill_installs(place: Path, kills: int, seed: int) -> bool:
+    """In all so many kills of installs, installs anew and roll backs. Returns whether all ended well."""
+    whole = kills // OF_WHOLE
+    shares = [whole, *((kills - whole + n) // LANES for n in range(LANES))]
+    lanes = [kill_lanes.Lane(place / f"lane-{n}", share, seed + n, whole=n == 0) for n, share in enumerate(shares)]
+    began = time.monotonic()
+    is_good = kill_lanes.print_summary(kill_lanes.run([lane for lane in lanes if lane.kills]))
+    print(f"{time.monotonic() - began:.0f} s\n", flush=True)
+    return is_good
+
+
+def kill_parts(place: Path, options: argparse.Namespace) -> bool:
+    """Kills of all parts, whatever goes on. Returns whether nothing was lost."""
+    with http_server.running() as server:
+        site = Site(place, server).begin()
         soak = Soak(site, random.Random(options.seed))
         try:
             if options.starter:
@@ -247,7 +257,22 @@ def main() -> int:
     print_table(soak.rounds)
     lost = sum(done.ended.startswith("LOST") for done in soak.rounds)
     print(f"\n{soak.killed} kills in {len(soak.rounds)} rounds, {lost} with a loss.")
-    return 1 if lost else 0
+    return not lost
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--installs", type=int, default=200, help="kills of workers that install; 0 for none")
+    parser.add_argument("--kills", type=int, default=60, help="kills of all parts; 0 for none")
+    parser.add_argument("--seed", type=int, default=random.randrange(10_000))
+    parser.add_argument("--starter", action="store_true", help="the starter gallery, too: it fetches 250 MB")
+    options = parser.parse_args()
+    print(f"seed {options.seed}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="localai-admin-soak-") as place:
+        is_good = kill_installs(Path(place), options.installs, options.seed) if options.installs else True
+        if options.kills or options.starter:
+            is_good &= kill_parts(Path(place) / "console", options)
+    return 0 if is_good else 1
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from threading import Lock
 from gallery.disk.walk import Found
 from gallery.records import MAX_BYTES, PREFIX, SUFFIX
 from localai_admin.lib import yaml
+from localai_admin.lib.files import read_small
 from localai_admin.lib.paths import file_name_for_model, is_model_name
 from models.config_folder import ConfigFolder
 from models.deletion import names_in_record, targets
@@ -52,7 +53,7 @@ class Listed:
 
     def _parsed(self, name: str) -> frozenset[str]:
         try:
-            text = (self.root / name).read_text(encoding="utf-8")
+            text = read_small(self.root / name, MAX_BYTES, self.root).decode()
             return names_in_record(yaml.load(text, max_bytes=MAX_BYTES, duplicate_keys="last"))
         except (yaml.YamlError, OSError, UnicodeDecodeError) as error:
             log.warning("The gallery record %s cannot be read: %s", name, error)
@@ -68,7 +69,7 @@ def users_of(found: Sequence[Found], folder: ConfigFolder, listed: Mapping[str, 
     needs: dict[str, set[str]] = defaultdict(set)
     links = {file.name for file in found if file.is_link}
     for user, name in _needs(folder, listed):
-        for target in targets(folder.path, name) if name in links else (name,):
+        for target in targets(folder.path, name) if not links.isdisjoint(_with_parents(name)) else (name,):
             needs[target].add(user)
     users: dict[str, set[str]] = {}
     for file in found:

@@ -13,7 +13,7 @@ from gallery.downloads.errors import (
     ServerFault,
     TooManyRequests,
 )
-from gallery.downloads.uris import Source
+from gallery.downloads.schemes.source import Source
 from localai_admin.lib.net import Response, shown
 
 _LONGEST_WAIT = 3600.0
@@ -56,7 +56,7 @@ def _error_of(response: Response, source: Source) -> DownloadError:
     where, status = shown(response.url), response.status
     gated = "gated" in response.headers.get("X-Error-Code", "").lower()
     if status == 401 or gated:
-        return _needs_token(where, bool(source.credentials))
+        return _needs_token(where, source)
     if status == 403:
         return Forbidden(f"The server refuses to give {where} (403).")
     if status in {404, 410}:
@@ -68,9 +68,11 @@ def _error_of(response: Response, source: Source) -> DownloadError:
     return ServerFault(f"The server of {where} answered in an unexpected way ({status}).", retry=False)
 
 
-def _needs_token(where: str, has_token: bool) -> NeedsToken:
+def _needs_token(where: str, source: Source) -> NeedsToken:
+    if source.sign_in:
+        return NeedsToken(f"{where} is only given to those who sign in.", action=source.sign_in)
     page = where.partition("/resolve/")[0]
-    if has_token:
+    if source.credentials:
         return NeedsToken(f"The token that is set may not read {where}.", action=f"Accept the licence at {page}.")
     return NeedsToken(
         f"{where} is only given to those who sign in.",

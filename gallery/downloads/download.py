@@ -1,23 +1,28 @@
-"""Downloading the files of a model one after the other, into an ingest."""
+"""Downloading the files of a model into an ingest, side by side, as fast as the wire and the source allow."""
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from gallery.downloads.errors import Forbidden, Network, ServerFault, TooManyRequests
-from gallery.downloads.partial import Partial
+from gallery.downloads.crew import Crew
+from gallery.downloads.pace import Pace, Unlimited
+from gallery.downloads.patience import Patience
 from gallery.downloads.plan import check_space
 from gallery.downloads.progress import FileProgress, Meter, Snapshot
+from gallery.downloads.sizes import sizes
 from gallery.downloads.specs import FileSpec
 from gallery.downloads.store import Ingest
-from gallery.downloads.transport import Stream, Transport
+from gallery.downloads.transport import Transport
 
-#: Servers may refuse to say a size and give the file all the same.
-_MAY_STILL_GIVE = (Forbidden, ServerFault, TooManyRequests)
-#: A connection that brought this many bytes before it broke is followed by another at once: large files take many.
-_WORTH_GOING_ON = 16 << 20
 #: Seconds between two reports while nothing but the number of bytes changes.
 _TELL_EVERY = 0.2
+_UNLIMITED, _PATIENT = Unlimited(), Patience()
+
+
+def _nowhere(_sha256: str) -> Path | None:
+    """For those who do not keep an account of what is in the models folder."""
+    return None
 
 
 def download(
@@ -27,15 +32,19 @@ def download(
     transport: Transport,
     stop: Callable[[], None],
     on_progress: Callable[[Snapshot], None],
+    pace: Pace = _UNLIMITED,
+    known: Callable[[str], Path | None] = _nowhere,
     clock: Callable[[], float] = time.monotonic,
+    patience: Patience = _PATIENT,
 ) -> None:
-    """Bring every file into the ingest, whole and with the right digest. Raises DownloadError.
+    """Bring every file into the ingest, whole, on the disk and with the right digest. Raises DownloadError.
 
-    Bytes of an earlier try are used; files that are in the models folder already are left alone. `stop` is called
-    at every piece of data, or once a second without data, and raises to end the download: the bytes are kept.
-    `on_progress` is called up to five times a second, and at every change.
+    Bytes of an earlier try are used; files that are in the models folder already are left alone, also under another
+    name: `known` says by a digest where one is. `stop` is called several times a second, by the caller's thread, and
+    raises to end the download: the bytes are kept. `on_progress` is called up to five times a second, and at every
+    change. `pace` is asked all the time how many connections and bytes there may be.
     """
-    _Download(files, ingest, transport, stop, on_progress, clock=clock).run()
+    _Download(files, ingest, transport, stop, on_progress, known=known, clock=clock).run(pace, patience)
 
 
 @dataclass
@@ -55,41 +64,65 @@ class _Download:
         stop: Callable[[], None],
         on_progress: Callable[[Snapshot], None],
         *,
+        known: Callable[[str], Path | None],
         clock: Callable[[], float],
     ) -> None:
         self._files = [_File(spec) for spec in files]
         self._ingest, self._transport = ingest, transport
-        self._stop, self._on_progress = stop, on_progress
+        self._stop, self._on_progress, self._known = stop, on_progress, known
         self._clock, self._meter = clock, Meter(clock)
         self._shown = 0
         self._told_at = float("-inf")
 
-    def run(self) -> None:
-        for file in self._files:
-            self._look(file)
+    def run(self, pace: Pace, patience: Patience) -> None:
+        self._look(pace)
         wanted = [file for file in self._files if file.status == "waiting"]
         needs = [(self._ingest.models, max(0, file.total - file.done) if file.total else None) for file in wanted]
         check_space(needs, self._ingest.reserve)
-        for file in wanted:
-            self._fetch(file)
+        self._ingest.prepare([file.spec for file in wanted])
+        if wanted:
+            self._fetch(wanted, pace, patience)
+        self._ingest.save()
         self._tell()
 
-    def _look(self, file: _File) -> None:
-        """Find out whether the file is here already, and how large it is."""
-        if self._ingest.is_verified(file.spec):
-            self._is_whole(file, "verified", self._ingest.size_of(file.spec))
-            return
-        self._has(file, "checking")
-        if not file.spec.sha256:
-            # Without a digest, only the size can tell that a file in the models folder is the same.
-            file.total = self._size(file.spec.uri)
-        if self._ingest.is_here(file.spec, file.total, self._tick):
-            self._is_whole(file, "already here", self._ingest.target(file.spec.filename).stat().st_size)
-            return
-        if file.spec.sha256:
-            file.total = self._size(file.spec.uri)
-        file.done = self._ingest.size_of(file.spec)
-        self._has(file, "waiting")
+    # --- what is here already
+
+    def _look(self, pace: Pace) -> None:
+        """Find out which files are here already, and how large the others are."""
+        for file in self._files:
+            self._ingest.target(file.spec.filename)
+            if self._ingest.is_verified(file.spec):
+                self._is_whole(file, "verified", self._ingest.size_of(file.spec))
+        # A file with a digest is compared by that, and asked for only when it is not here.
+        self._compare([file for file in self._files if file.status == "waiting" and file.spec.sha256])
+        waiting = [file for file in self._files if file.status == "waiting"]
+        self._measure(waiting, pace)
+        self._compare([file for file in waiting if not file.spec.sha256])
+        for file in waiting:
+            file.done = self._ingest.size_of(file.spec) if file.status == "waiting" else file.done
+        self._tell()
+
+    def _measure(self, files: Sequence[_File], pace: Pace) -> None:
+        for file in files:
+            file.total = file.spec.size
+        unknown = [file for file in files if file.total is None]
+        uris = [file.spec.uri for file in unknown]
+        for file, size in zip(unknown, sizes(uris, self._transport, pace.connections(), self._tick), strict=True):
+            file.total = size
+
+    def _compare(self, files: Sequence[_File]) -> None:
+        for file in files:
+            self._has(file, "checking")
+            if self._ingest.is_here(file.spec, file.total, self._tick):
+                self._is_whole(file, "already here", self._ingest.target(file.spec.filename).stat().st_size)
+            elif self._is_elsewhere(file.spec):
+                self._is_whole(file, "already here", self._ingest.size_of(file.spec))
+            else:
+                self._has(file, "waiting")
+
+    def _is_elsewhere(self, spec: FileSpec) -> bool:
+        path = self._known(spec.sha256) if spec.sha256 else None
+        return path is not None and self._ingest.adopt(spec, path, self._tick)
 
     def _is_whole(self, file: _File, status: str, size: int) -> None:
         file.done = file.total = size
@@ -99,56 +132,26 @@ class _Download:
         file.status = status
         self._tell()
 
-    def _size(self, uri: str) -> int | None:
-        try:
-            return self._transport.size(uri)
-        except _MAY_STILL_GIVE:
-            return None
+    # --- what is not
 
-    def _fetch(self, file: _File) -> None:
-        self._has(file, "checking")
-        partial = self._ingest.open(file.spec, self._tick)
-        try:
-            self._has(file, "downloading")
-            best = partial.size
-            while not self._is_complete(partial):
-                try:
-                    self._receive(file, partial)
-                except Network:
-                    if not partial.validator or partial.size < best + _WORTH_GOING_ON:
-                        raise
-                    best = partial.size
-            self._has(file, "verifying")
-            self._ingest.verify(file.spec, partial)
-        finally:
-            partial.close()
-        self._is_whole(file, "verified", partial.size)
+    def _fetch(self, wanted: Sequence[_File], pace: Pace, patience: Patience) -> None:
+        specs = [file.spec for file in wanted]
+        with Crew(specs, self._ingest, self._transport, pace=pace, patience=patience, meter=self._meter) as crew:
+            while crew.is_at_work():
+                self._show(wanted, crew)
+                crew.wait()
+            self._show(wanted, crew)
 
-    @staticmethod
-    def _is_complete(partial: Partial) -> bool:
-        return partial.total is not None and partial.size == partial.total
+    def _show(self, wanted: Sequence[_File], crew: Crew) -> None:
+        changed = False
+        for file, fetch in zip(wanted, crew.fetches, strict=True):
+            changed |= fetch.status != file.status
+            file.status = fetch.status
+            if fetch.is_begun:
+                file.done, file.total = fetch.done, fetch.total if fetch.total is not None else file.total
+        self._tell() if changed else self._tick()
 
-    def _receive(self, file: _File, partial: Partial) -> None:
-        """One connection: to the end of the file, or of what the server gives in one answer."""
-        with self._transport.open(file.spec.uri, partial.size, partial.validator) as stream:
-            partial.begin(stream.offset, stream.validator, stream.total)
-            file.done, file.total = partial.size, stream.total if stream.total is not None else file.total
-            before = partial.size
-            self._meter.connect()
-            self._drain(file, partial, stream)
-        if stream.total is None:
-            # The end is where the server ended: nobody announced another.
-            partial.end()
-        elif partial.size == before and not self._is_complete(partial):
-            raise Network(f"The server sent nothing of {file.spec.filename} after {before:,} bytes.")
-
-    def _drain(self, file: _File, partial: Partial, stream: Stream) -> None:
-        for piece in stream.chunks:
-            if piece:
-                partial.append(piece)
-                self._meter.add(len(piece))
-                file.done = partial.size
-            self._tick()
+    # --- how far it is
 
     def _tick(self, _count: int = 0) -> None:
         self._stop()
@@ -167,4 +170,5 @@ class _Download:
         speed = self._meter.speed()
         left = None if total is None else max(0, total - self._shown)
         rows = tuple(FileProgress(f.spec.filename, f.done, f.total, f.status) for f in self._files)
-        return Snapshot(self._shown, total, speed, self._meter.eta(left), self._meter.idle, rows)
+        meter = self._meter
+        return Snapshot(self._shown, total, speed, meter.eta(left), meter.idle, rows, meter.total)

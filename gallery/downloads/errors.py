@@ -15,6 +15,9 @@ DownloadError            cause               retry
 ├── NameTaken            name_taken          no
 ├── RefusedSource        refused_address     no
 ├── BadUri               bad_uri             no
+├── BadManifest          bad_manifest        no
+├── BadArchive           bad_archive         no
+├── UnsafeFiles          unsafe              no
 ├── TooLarge             too_large           no
 └── LocalFault           local_io            no
 """
@@ -138,6 +141,26 @@ class RefusedSource(DownloadError):
 class BadUri(DownloadError):
     cause = "bad_uri"
     action = "Correct the address in the entry."
+
+
+class BadManifest(DownloadError):
+    """What a registry says of a name cannot be used, or is not what was asked for."""
+
+    cause = "bad_manifest"
+    action = "Check the name and its tag; whoever put it into the registry may have to do so again."
+
+
+class BadArchive(DownloadError):
+    """A packed file that is damaged, or that would do more than put files into its folder."""
+
+    cause = "bad_archive"
+    action = "Do not install this entry, or use another address for its files."
+
+
+class UnsafeFiles(DownloadError):
+    """A scan found something dangerous in a repository that files are to come from."""
+
+    cause = "unsafe"
 
 
 class TooLarge(DownloadError):

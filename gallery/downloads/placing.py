@@ -75,7 +75,7 @@ def _make(folder: Path, models: Path, move: Move) -> None:
 
 def _source(folder: Path, move: Move) -> Path:
     """The job's folder is two levels below the models folder."""
-    return (folder.parent.parent if move.source.startswith(f"{PREVIOUS}/") else folder) / move.source
+    return inside(folder.parent.parent, move.source) if move.source.startswith(f"{PREVIOUS}/") else folder / move.source
 
 
 def _keep(target: Path, backup: Path) -> None:

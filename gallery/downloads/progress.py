@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import RLock
 
 WINDOW = 10.0
 #: Parts of the window that are told apart: one sample each.
@@ -25,6 +26,7 @@ class Snapshot:
     """Bytes of all files together; `total` is None while one of them is unknown, and `done` never goes back.
 
     `speed` is bytes a second over the last ten, `eta` seconds, both None while unknown; `idle` is seconds without data.
+    `fetched` is what came over the wire in this run, by all connections: what came twice counts twice.
     """
 
     done: int
@@ -33,10 +35,14 @@ class Snapshot:
     eta: float | None
     idle: float
     files: tuple[FileProgress, ...]
+    fetched: int = 0
 
 
 class Meter:
-    """Speed over a moving window. Only what `add` is told counts: bytes that were here before have no speed."""
+    """Speed over a moving window. Only what `add` is told counts: bytes that were here before have no speed.
+
+    `total` is all bytes so far. May be told by several threads.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, window: float = WINDOW) -> None:
         self._clock = clock
@@ -45,9 +51,16 @@ class Meter:
         self._samples: deque[tuple[float, int]] = deque()
         self._in_window = 0
         self._any = False
+        self._lock = RLock()
+        self.total = 0
 
     def add(self, count: int) -> None:
         """Bytes that just came from the network."""
+        with self._lock:
+            self._add(count)
+
+    def _add(self, count: int) -> None:
+        self.total += count
         now = self._clock()
         self._last, self._any = now, True
         self._in_window += count
@@ -65,17 +78,19 @@ class Meter:
 
     def connect(self) -> None:
         """Data can come from now on: the time before this is neither slow nor a stall."""
-        self._last = self._clock()
-        self._forget(self._last)
-        if not self._samples:
-            self._began, self._any = self._last, False
+        with self._lock:
+            self._last = self._clock()
+            self._forget(self._last)
+            if not self._samples:
+                self._began, self._any = self._last, False
 
     def speed(self) -> float | None:
         """Bytes a second; None until there is something to measure."""
-        now = self._clock()
-        self._forget(now)
-        measured = min(self._window, now - self._began)
-        return self._in_window / measured if self._any and measured >= _STEP else None
+        with self._lock:
+            now = self._clock()
+            self._forget(now)
+            measured = min(self._window, now - self._began)
+            return self._in_window / measured if self._any and measured >= _STEP else None
 
     def eta(self, left: int | None) -> float | None:
         """Seconds for the bytes that are left; None while nobody can say."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 class FileSpec:
     """A file of a model: its place below the models folder, its digest (empty when unknown), where it comes from.
 
-    `size` is bytes, where a manifest or a repository's listing says it. `unpack` is `tar` for an archive whose content
-    goes into the folder of that name instead of the file itself.
+    `size` is bytes, where a manifest or a repository's listing says it. `unpack` is not empty for an archive (tar, also
+    compressed by gzip): it names the folder that the content goes into, and the archive itself is not kept. Of several
+    archives for one folder the later ones are laid over the earlier ones.
     """
 
     filename: str

@@ -1,4 +1,4 @@
-"""Whole files with another digest than they should have: kept where nothing serves them, with a note for the disk page."""
+"""Whole files with another digest than they should have: kept where nothing serves them, with a note."""
 
 import contextlib
 import json

@@ -1,33 +1,38 @@
 """Opening a source at an offset: what the server really gives, and a named error for everything else."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from gallery.downloads import answers
 from gallery.downloads.answers import validator_of
-from gallery.downloads.errors import DownloadError, LocalFault, NotFound, TooLarge, from_net
-from gallery.downloads.uris import Source
+from gallery.downloads.errors import DownloadError, ServerFault, TooLarge, from_net
+from gallery.downloads.local import LocalFile
+from gallery.downloads.schemes.source import Source
+from gallery.downloads.specs import FileSpec
 from localai_admin.lib.net import Client, NetError, Response, shown
 
-CHUNK = 1 << 20
+#: To get at a piece, at most so many bytes before it are read of a server that gives no pieces.
+_MOST_SKIPPED = 8 << 20
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 
 
 @dataclass
 class Stream:
-    """`offset` is where the chunks begin, whatever was asked for; `total` the size of the whole file, None if unknown.
+    """`offset` is where the bytes begin, whatever was asked for, and `end` where the answer ends; `total` is the size
+    of the whole file. None stands for unknown.
 
-    `validator` tells this version of the file from another; empty when the server has none. `chunks` are pieces of at
-    most 1 MiB, and an empty one for each second without data; iterating raises DownloadError. Close it when done.
+    `validator` tells this version of the file from another; empty when the server has none. `receive` puts what comes
+    next into a view and says how many bytes that were: 0 at the end, None after a moment without data. It raises
+    DownloadError. Close the stream when done.
     """
 
     offset: int
+    end: int | None
     total: int | None
     validator: str
-    chunks: Iterator[bytes]
+    receive: Callable[[memoryview], int | None]
     close: Callable[[], None]
 
     def __enter__(self) -> "Stream":
@@ -63,34 +68,56 @@ class _Piece:
 class Transport(Protocol):
     """What a download needs of a transport; `Downloader` is the real one."""
 
-    def open(self, uri: str, offset: int = 0, validator: str = "") -> Stream: ...
+    def open(
+        self, uri: str, offset: int = 0, validator: str = "", end: int | None = None, other: int = 0
+    ) -> Stream: ...
 
     def size(self, uri: str) -> int | None: ...
+
+    def others(self, uri: str) -> int: ...
 
 
 class Downloader:
     """Opens addresses: `resolve` says what each means, `client` connects."""
 
-    def __init__(self, client: Client, resolve: Callable[[str], Source]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        resolve: Callable[[str], Source],
+        expand: Callable[[Sequence[FileSpec]], tuple[FileSpec, ...]] = tuple,
+    ) -> None:
         self._client = client
         self._resolve = resolve
+        self._expand = expand
 
-    def open(self, uri: str, offset: int = 0, validator: str = "") -> Stream:
-        """The source from `offset` on, if it still is the version that `validator` names; else from its beginning."""
+    def expand(self, files: Sequence[FileSpec]) -> tuple[FileSpec, ...]:
+        """The files with what their registries say of them: digest, size, and several for a name of several."""
+        return self._expand(files)
+
+    def open(self, uri: str, offset: int = 0, validator: str = "", end: int | None = None, other: int = 0) -> Stream:
+        """The source from `offset` up to `end`, if it still is the version that `validator` names; else the whole.
+
+        Of a source with mirrors, `other` is which of them, 0 for the source itself.
+        """
         source = self._resolve(uri)
+        source = (source, *source.others)[other]
         if source.kind == "file":
-            return _open_file(Path(source.location), offset, validator)
-        if offset and validator:
-            stream = self._open_range(source, offset, validator)
+            return _open_file(LocalFile.of(source), offset, validator, end)
+        if validator and (offset or end is not None):
+            stream = self._open_range(source, offset, end, validator)
             if stream:
                 return stream
         return self._open_whole(source)
+
+    def others(self, uri: str) -> int:
+        """How many further places have the same file. Raises DownloadError."""
+        return len(self._resolve(uri).others)
 
     def size(self, uri: str) -> int | None:
         """Bytes of a source, None when the server does not say. Raises DownloadError when it is not to be had."""
         source = self._resolve(uri)
         if source.kind == "file":
-            return _stat(Path(source.location))[0]
+            return LocalFile.of(source).stat()[0]
         with self._ask(source, method="HEAD") as response:
             if response.status == 200:
                 return answers.length_of(response)
@@ -100,11 +127,24 @@ class Downloader:
             found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
             return int(found[3]) if found and found[3] != "*" else answers.length_of(response, 200)
 
+    def read(self, uri: str, offset: int, length: int) -> bytes:
+        """A piece of a source, shorter only where that ends. Raises DownloadError."""
+        source = self._resolve(uri)
+        if source.kind == "file":
+            return LocalFile.of(source).read(offset, length)
+        with self._ask(source, headers={"Range": f"bytes={offset}-{offset + length - 1}"}) as response:
+            if response.status == 416:
+                return b""
+            answers.raise_for(response, source)
+            found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+            begin = int(found[1]) if response.status == 206 and found else 0
+            return _cut_out(response, offset - begin, length)
+
     def fetch(self, uri: str, *, etag: str = "", last_modified: str = "", limit: int = 1 << 20) -> Document:
         """A small document, whole. Raises DownloadError; TooLarge above `limit` bytes."""
         source = self._resolve(uri)
         if source.kind == "file":
-            return _read_file(Path(source.location), etag, limit)
+            return _read_file(LocalFile.of(source), etag, limit)
         conditions = {"If-None-Match": etag, "If-Modified-Since": last_modified}
         headers = {name: value for name, value in conditions.items() if value}
         with self._ask(source, headers=headers) as response:
@@ -117,9 +157,9 @@ class Downloader:
                 raise from_net(error) from None
             return Document(body, response.headers.get("ETag", ""), response.headers.get("Last-Modified", ""))
 
-    def _open_range(self, source: Source, offset: int, validator: str) -> Stream | None:
-        """The rest of the file; None when the server does not give just that, so that the whole is to be asked for."""
-        headers = {"Range": f"bytes={offset}-"}
+    def _open_range(self, source: Source, offset: int, end: int | None, validator: str) -> Stream | None:
+        """A piece of the file; None when the server does not give just that, so that the whole is to be asked for."""
+        headers = {"Range": f"bytes={offset}-{'' if end is None else end - 1}"}
         if not validator.startswith("W/"):
             headers["If-Range"] = validator
         response = self._ask(source, headers=headers)
@@ -127,13 +167,13 @@ class Downloader:
             return self._stream(response, source, _Piece.whole(answers.length_of(response)))
         found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         same = validator_of(response) in {"", validator}
-        if response.status == 206 and found and int(found[1]) == offset and same:
+        if response.status == 206 and found and _is_asked(found, offset, end) and same:
             total = int(found[3]) if found[3] != "*" else None
             piece = _Piece(offset, total, int(found[2]) + 1 - offset, validator)
             return self._stream(response, source, piece)
         response.close()
         if response.status == 416 and response.headers.get("Content-Range") == f"bytes */{offset}" and same:
-            return Stream(offset, offset, validator, iter(()), response.close)
+            return Stream(offset, offset, offset, validator, lambda _view: 0, response.close)
         if response.status not in {206, 416}:
             answers.raise_for(response, source)
         return None
@@ -144,13 +184,15 @@ class Downloader:
 
     def _stream(self, response: Response, source: Source, piece: _Piece) -> Stream:
         try:
-            answers.raise_for(response, source, expected={206} if piece.offset else {200})
+            answers.raise_for(response, source, expected={206} if piece.validator else {200})
             answers.refuse_page(response, source)
         except DownloadError:
             response.close()
             raise
-        chunks = _whole(response, piece.length)
-        return Stream(piece.offset, piece.total, piece.validator or validator_of(response), chunks, response.close)
+        end = None if piece.length is None else piece.offset + piece.length
+        validator = piece.validator or validator_of(response)
+        receive = _Counted(response, piece.length).receive
+        return Stream(piece.offset, end, piece.total, validator, receive, response.close)
 
     def _ask(self, source: Source, *, method: str = "GET", headers: Mapping[str, str] | None = None) -> Response:
         try:
@@ -159,58 +201,63 @@ class Downloader:
             raise from_net(error) from None
 
 
-def _whole(response: Response, expected: int | None) -> Iterator[bytes]:
-    """The pieces of a body; an error when there are fewer or more bytes than expected."""
-    count = 0
+def _cut_out(response: Response, skip: int, length: int) -> bytes:
+    """So many bytes of a body behind those that are skipped; a server may give more than it was asked for."""
+    if not 0 <= skip <= _MOST_SKIPPED:
+        raise ServerFault(f"{shown(response.url)} does not give the piece that was asked for.", retry=False)
+    body = bytearray()
     try:
         for piece in response.chunks():
-            count += len(piece)
-            if expected is not None and count > expected:
-                raise TooLarge(f"{shown(response.url)} sends more than the {expected:,} bytes it announced.")
-            yield piece
+            body += piece
+            if len(body) >= skip + length:
+                break
     except NetError as error:
         raise from_net(error) from None
-    if expected is not None and count < expected:
-        raise answers.cut_off(response, count, expected)
+    return bytes(body[skip : skip + length])
+
+
+def _is_asked(found: re.Match[str], offset: int, end: int | None) -> bool:
+    """Whether the range that was sent begins where it should, and has no more than was asked for."""
+    return int(found[1]) == offset <= int(found[2]) and (end is None or int(found[2]) < end)
+
+
+class _Counted:
+    """A body that has to have just as many bytes as were announced."""
+
+    def __init__(self, response: Response, expected: int | None) -> None:
+        self._response, self._expected = response, expected
+        self._count = 0
+
+    def receive(self, view: memoryview) -> int | None:
+        try:
+            count = self._response.receive(view)
+        except NetError as error:
+            raise from_net(error) from None
+        self._count += count or 0
+        if self._expected is not None and self._count > self._expected:
+            where = shown(self._response.url)
+            raise TooLarge(f"{where} sends more than the {self._expected:,} bytes it announced.")
+        if count == 0 and self._expected is not None and self._count < self._expected:
+            raise answers.cut_off(self._response, self._count, self._expected)
+        return count
 
 
 # --- Files of this machine ------------------------------------------------------------------------------------------
 
 
-def _open_file(path: Path, offset: int, validator: str) -> Stream:
-    total, current = _stat(path)
-    offset = offset if validator == current and offset <= total else 0
-    try:
-        file = path.open("rb", buffering=0)
-        file.seek(offset)
-    except OSError as error:
-        raise LocalFault(f"{path.name} cannot be read: {error.strerror}.") from None
-
-    def chunks() -> Iterator[bytes]:
-        try:
-            while piece := file.read(CHUNK):
-                yield piece
-        except OSError as error:
-            raise LocalFault(f"{path.name} cannot be read: {error.strerror}.") from None
-
-    return Stream(offset, total, current, chunks(), file.close)
+def _open_file(file: LocalFile, offset: int, validator: str, end: int | None) -> Stream:
+    total, current = file.stat()
+    if validator != current or offset > total:
+        offset, end = 0, None
+    end = total if end is None else min(end, total)
+    receive, close = file.open(offset, end)
+    return Stream(offset, end, total, current, receive, close)
 
 
-def _read_file(path: Path, etag: str, limit: int) -> Document:
-    size, current = _stat(path)
+def _read_file(file: LocalFile, etag: str, limit: int) -> Document:
+    size, current = file.stat()
     if etag == current:
         return Document(None, etag)
     if size > limit:
-        raise TooLarge(f"{path.name} is larger than {limit:,} bytes.")
-    try:
-        return Document(path.read_bytes(), current)
-    except OSError as error:
-        raise LocalFault(f"{path.name} cannot be read: {error.strerror}.") from None
-
-
-def _stat(path: Path) -> tuple[int, str]:
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise NotFound(f"{path.name} is not there: {error.strerror}.") from None
-    return status.st_size, f"{status.st_size}-{status.st_mtime_ns}"
+        raise TooLarge(f"{file.name} is larger than {limit:,} bytes.")
+    return Document(file.read(0, size), current)

@@ -21,7 +21,7 @@ from gallery.catalog.recipes import InstallRecipe
 from gallery.downloads.places import PREVIOUS
 from gallery.models import Job, Revision
 from gallery.services import kept, revisions
-from localai_admin.lib.files import atomic_write
+from localai_admin.lib.files import atomic_write, read_small
 from localai_admin.lib.paths import file_name_for_model
 from models import inventory
 from models.deletion import NoSuchModel
@@ -31,6 +31,11 @@ from models.references import referenced_files
 log = logging.getLogger(__name__)
 
 _NOTE = "revision.json"
+_MOST_BYTES = 64 << 20
+_AFTER = ("gallery", "entry", "entry_digest", "configured", "record_digest", "recipe")
+_UNSAVED = ("number", "gallery", "entry", "configured", "record_digest", "recipe", "bytes")
+_BEFORE_KEYS = {*_UNSAVED, "installed_at"}
+_NOTE_KEYS = {"name", "before", "before_pk", "keep_in", "restored_in", "after"}
 
 
 @dataclass(frozen=True)
@@ -100,8 +105,7 @@ def to_recipe(
 
 def to_kept(revision: Revision, names: Collection[str]) -> Change:
     """From what is there to an earlier revision, of which `names` are kept aside."""
-    fields = ("gallery", "entry", "entry_digest", "configured", "record_digest", "recipe")
-    after = {field: getattr(revision, field) for field in fields}
+    after = {field: getattr(revision, field) for field in _AFTER}
     after["recipe"] = {**revision.recipe, "back_to": revision.number}
     return _change(revision.name, after, {*names, *revision.brought}, restored_in=revision.kept_in)
 
@@ -122,8 +126,7 @@ def _change(name: str, after: dict[str, Any], stays: Collection[str], restored_i
 
 
 def _unsaved(revision: Revision) -> dict[str, Any]:
-    fields = ("number", "gallery", "entry", "configured", "record_digest", "recipe", "bytes")
-    return {field: getattr(revision, field) for field in fields} | {
+    return {field: getattr(revision, field) for field in _UNSAVED} | {
         "installed_at": revision.installed_at.isoformat(),
     }
 
@@ -138,9 +141,8 @@ def record(job: Job, folder: Path) -> Revision | None:
 
     What was there before stays as it is when nothing of it was replaced: then nothing has changed.
     """
-    try:
-        note = json.loads((folder / _NOTE).read_bytes())
-    except FileNotFoundError:
+    note = _note_in(folder, job.subject)
+    if note is None:
         return None
     revision = job.revisions.first() or _write(job, note)
     # Also when the row was written before an interruption.
@@ -148,6 +150,43 @@ def record(job: Job, folder: Path) -> Revision | None:
         kept.clear(note["restored_in"])
     kept.prune(revision.name)
     return revision
+
+
+def _note_in(folder: Path, name: str) -> dict[str, Any] | None:
+    """The note in a job's folder; None when there is none, or one that this console did not write about the model."""
+    try:
+        note = json.loads(read_small(folder / _NOTE, _MOST_BYTES, folder))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        log.warning("What is installed of %s is not recorded: its note cannot be read (%s).", name, error)
+        return None
+    if not _is_note(note, name):
+        log.warning("What is installed of %s is not recorded: its note is not one of this console's.", name)
+        return None
+    return dict(note)
+
+
+def _is_note(note: object, name: str) -> bool:
+    """Others may write into the models folder: a note says what a row will say, and never which row or folder."""
+    if not isinstance(note, dict) or note.keys() != _NOTE_KEYS or note["name"] != name:
+        return False
+    places = [note[key] for key in ("keep_in", "restored_in") if note[key] != ""]
+    before, after = note["before"], note["after"]
+    return (
+        all(kept.is_place(name, place) for place in places)
+        and (before is None or (isinstance(before, dict) and before.keys() == _BEFORE_KEYS))
+        and isinstance(after, dict)
+        and after.keys() == set(_AFTER)
+        and _is_recipe(after["recipe"])
+    )
+
+
+def _is_recipe(recipe: object) -> bool:
+    files = recipe.get("files") if isinstance(recipe, dict) else None
+    return isinstance(files, list) and all(
+        isinstance(file, dict) and isinstance(file.get("filename"), str) for file in files
+    )
 
 
 def _write(job: Job, note: Mapping[str, Any]) -> Revision:
@@ -167,7 +206,8 @@ def _before(note: Mapping[str, Any]) -> Revision | None:
     if told := note["before"]:
         row: Revision | None = Revision(name=note["name"], node=settings.NODE, is_current=False, **told)
     else:
-        row = Revision.objects.filter(pk=note["before_pk"]).first() if note["before_pk"] else None
+        mine = Revision.objects.on_this_node().filter(name=note["name"])
+        row = mine.filter(pk=note["before_pk"]).first() if isinstance(note["before_pk"], int) else None
     return row
 
 

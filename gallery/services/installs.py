@@ -13,6 +13,7 @@ from gallery.catalog.entries import entry_from
 from gallery.catalog.recipes import InstallRecipe, with_files
 from gallery.downloads.download import download
 from gallery.downloads.faults import local_faults
+from gallery.downloads.patience import Patience
 from gallery.downloads.progress import Snapshot
 from gallery.downloads.store import Ingest
 from gallery.downloads.transport import Downloader
@@ -23,8 +24,11 @@ from gallery.services.exchange import Origin, owned_by
 from gallery.services.running import FileProgress, JobRun
 from gallery.services.transport import downloader
 from gallery.states import Kind, State
+from localai_admin.lib.net import Timeouts
 from localai_admin.lib.paths import UnsafePath, file_name_for_model
 from models import inventory
+
+_TIMEOUTS, _PATIENCE = Timeouts(), Patience()
 
 
 def request_install(
@@ -62,7 +66,7 @@ def request(wish: Mapping[str, Any], by: AbstractBaseUser | None) -> Job:
     return jobs.create(Kind.INSTALL, wish["name"], dict(wish), by)[0]
 
 
-def run_install(run: JobRun) -> str:
+def run_install(run: JobRun, timeouts: Timeouts = _TIMEOUTS, patience: Patience = _PATIENCE) -> str:
     """Resumes whatever an earlier try left: its bytes, or half of its commit."""
     name = run.job.request["name"]
     refuse_taken(name)
@@ -74,8 +78,8 @@ def run_install(run: JobRun) -> str:
         return _done(run, ingest)
     ingest.owned = owned_by(name)
     origin = _origin(run.job.request)
-    with downloader() as transport:
-        recipe = _fetch(run, ingest, transport)
+    with downloader(timeouts=timeouts) as transport:
+        recipe = _fetch(run, ingest, transport, patience)
     run.move(State.VERIFYING, "all bytes are here", "Checking that everything is whole")
     recipe = with_files(recipe, ingest.unpacked(recipe.files, lambda _: run.check()))
     run.move(State.COMMITTING, "everything is whole", "Putting the files in place", speed=None)
@@ -85,7 +89,7 @@ def run_install(run: JobRun) -> str:
     return _done(run, ingest)
 
 
-def _fetch(run: JobRun, ingest: Ingest, transport: Downloader) -> InstallRecipe:
+def _fetch(run: JobRun, ingest: Ingest, transport: Downloader, patience: Patience) -> InstallRecipe:
     """Find out what is needed, refuse what must not be here, and bring the rest into the job's folder."""
     recipe = recipes.resolve(run.job.request, transport)
     _as_written(run, recipe)
@@ -101,6 +105,7 @@ def _fetch(run: JobRun, ingest: Ingest, transport: Downloader) -> InstallRecipe:
         on_progress=lambda snapshot: _show(run, snapshot),
         pace=limits.pace(),
         known=_known,
+        patience=patience,
     )
     return recipe
 

@@ -12,6 +12,7 @@ from django.contrib.auth.models import AbstractBaseUser
 
 from gallery.downloads.places import PREVIOUS
 from gallery.models import Job, Revision
+from gallery.services import models_folder
 from gallery.services.errors import Conflict
 from gallery.states import EXCLUSIVE
 from localai_admin.lib.paths import file_name_for_model
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 #: Earlier revisions of one model that are kept, and for how long.
 KEPT_REVISIONS = 1
 KEPT_FOR = timedelta(days=30)
+#: How long a page waits while files are put in place. Seconds.
+WAIT = 5.0
 #: A folder that no revision tells of may be one whose row is about to be written.
 _UNKNOWN_FOR = timedelta(days=1)
 
@@ -29,17 +32,30 @@ _UNKNOWN_FOR = timedelta(days=1)
 def forget(revision: Revision, by: AbstractBaseUser | None) -> int:
     """Remove what is kept of an earlier revision; its row stays in the history. Returns the bytes that became free.
 
-    Raises Conflict while the model is being installed, rolled back or deleted.
+    Raises Conflict while the model is being installed, rolled back or deleted, FolderBusy while others put files in
+    place.
     """
-    if not revision.is_kept:
-        return 0
-    kinds = sorted(EXCLUSIVE)
-    if job := Job.objects.active().filter(kind__in=kinds, subject=revision.name).first():
-        raise Conflict(f"{job} is under way, and may need it.", "Wait until it has ended, then try again.")
-    freed = revision.kept_bytes
-    give_up(revision)
+    with models_folder.changing(WAIT):
+        revision.refresh_from_db()
+        if not revision.is_kept:
+            return 0
+        if job := _job_on(revision.name):
+            raise Conflict(f"{job} is under way, and may need it.", "Wait until it has ended, then try again.")
+        freed = revision.kept_bytes
+        give_up(revision)
     log.info("%s is forgotten by %s: %s bytes", revision, name_of(by) or "the console", freed)
     return freed
+
+
+def _job_on(name: str) -> Job | None:
+    """The job that may need what is kept of a model. A roll back looks again once it is alone in the models folder."""
+    return Job.objects.active().filter(kind__in=sorted(EXCLUSIVE), subject=name).first()
+
+
+def is_place(name: str, kept_in: object) -> bool:
+    """Whether a text names a folder where a revision of the model can be kept."""
+    start = f"{PREVIOUS}/{file_name_for_model(name)}/"
+    return isinstance(kept_in, str) and kept_in.startswith(start) and kept_in.removeprefix(start).isdecimal()
 
 
 def give_up(revision: Revision) -> None:
@@ -47,14 +63,15 @@ def give_up(revision: Revision) -> None:
     folder = revision.kept_in
     Revision.objects.filter(pk=revision.pk).update(kept_in="", kept_bytes=0)
     revision.kept_in, revision.kept_bytes = "", 0
-    if folder:
-        _remove(_root() / Path(folder).relative_to(PREVIOUS))
+    if place := _place(folder):
+        _remove(place)
 
 
 def clear(kept_in: str) -> None:
     """Remove a folder that no row tells of any more."""
-    if not Revision.objects.on_this_node().filter(kept_in=kept_in).exists():
-        _remove(_root() / Path(kept_in).relative_to(PREVIOUS))
+    place = _place(kept_in)
+    if place and not Revision.objects.on_this_node().filter(kept_in=kept_in).exists():
+        _remove(place)
 
 
 def prune(name: str) -> None:
@@ -67,8 +84,10 @@ def sweep(now: datetime) -> list[str]:
     """Give up what was kept for long enough, and folders that nobody knows. Returns the names of what went."""
     gone = []
     for revision in Revision.objects.on_this_node().kept().filter(replaced_at__lt=now - KEPT_FOR):
-        give_up(revision)
-        gone.append(str(revision))
+        with models_folder.changing():
+            if _job_on(revision.name) is None:
+                give_up(revision)
+                gone.append(str(revision))
     known = set(Revision.objects.on_this_node().exclude(kept_in="").values_list("kept_in", flat=True))
     for folder in list(_folders()):
         name = f"{PREVIOUS}/{folder.relative_to(_root()).as_posix()}"
@@ -82,8 +101,9 @@ def model_deleted(name: str) -> None:
     """There is nothing to go back from or to any more. Safe to call twice."""
     rows = Revision.objects.on_this_node().filter(name=name)
     rows.update(is_current=False, kept_in="", kept_bytes=0)
-    shutil.rmtree(_root() / file_name_for_model(name), ignore_errors=True)
-    _remove_root()
+    if not _root().is_symlink():
+        shutil.rmtree(_root() / file_name_for_model(name), ignore_errors=True)
+        _remove_root()
 
 
 def bytes_kept(name: str) -> int:
@@ -99,11 +119,21 @@ def size_of(kept_in: str) -> int | None:
 
 def names_in(kept_in: str) -> list[str]:
     """The files that are kept in a folder, by the names they have in the models folder."""
-    folder = Path(settings.MODELS_PATH) / kept_in
-    if not kept_in or not folder.is_dir():
+    folder = _place(kept_in)
+    if folder is None or not folder.is_dir():
         return []
     found = (Path(parent, file) for parent, _, files in os.walk(folder) for file in files)
     return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def _place(kept_in: str) -> Path | None:
+    """Where a folder of a revision is; None for what is none, or when a link stands on the way: others may write."""
+    previous, _, below = kept_in.partition("/")
+    model, _, number = below.partition("/")
+    if previous != PREVIOUS or model in {"", ".", ".."} or not number.isdecimal():
+        return None
+    way = (_root(), _root() / model, _root() / model / number)
+    return None if any(folder.is_symlink() for folder in way) else way[-1]
 
 
 def _root() -> Path:

@@ -72,7 +72,9 @@ def _folder(job: Job) -> Path:
 
 def _folders() -> list[Path]:
     root: Path = settings.MODELS_PATH / INGEST
-    return [path for path in root.iterdir() if path.is_dir() and not path.is_symlink()] if root.is_dir() else []
+    if root.is_symlink() or not root.is_dir():
+        return []
+    return [path for path in root.iterdir() if path.is_dir() and not path.is_symlink()]
 
 
 def _job_of(folder: Path) -> Job | None:

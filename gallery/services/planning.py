@@ -161,7 +161,7 @@ class _Work:
             "safety": plan_facts.safety(verdicts),
             "warnings": self._warnings(files, backend, memory, verdicts) if step else [],
             "refusals": [*self._taken(), *plan_facts.refusals(files, texts, space, verdicts)],
-            "changes": self._changes,
+            "changes": self._changes and _with_sizes(self._changes, {file.filename: file.size for file in files}),
         }
         plain: dict[str, Any] = revisions.plain(data)
         return plain
@@ -193,3 +193,14 @@ class _Work:
         except JobError as error:
             return [{"cause": error.cause, "sentence": str(error), "action": error.action}]
         return []
+
+
+def _with_sizes(changes: dict[str, Any], sizes: Mapping[str, int | None]) -> dict[str, Any]:
+    """What changes, with the sizes that the servers said where the recipe says none."""
+
+    def sized(file: dict[str, Any]) -> dict[str, Any]:
+        return {**file, "size": sizes.get(file["filename"], file["size"])}
+
+    files = changes["files"]
+    changed = [{**one, "after": sized(one["after"])} for one in files["changed"]]
+    return {**changes, "files": {**files, "added": [sized(file) for file in files["added"]], "changed": changed}}

@@ -9,6 +9,7 @@ from pathlib import Path
 from django.conf import settings
 
 from gallery.disk.walk import Found
+from localai_admin.lib.files import read_small
 
 #: What was expected, beside the bytes.
 NOTE = ".json"
@@ -53,9 +54,8 @@ def _suspect(file: Found, has_note: bool) -> Suspect:
 
 def _read(name: str) -> dict[str, str]:
     try:
-        with (Path(settings.MODELS_PATH) / name).open("rb") as file:
-            content = json.loads(file.read(_NOTE_BYTES))
-    except (OSError, ValueError):
+        content = json.loads(read_small(Path(settings.MODELS_PATH) / name, _NOTE_BYTES, Path(settings.MODELS_PATH)))
+    except (OSError, ValueError, RecursionError):
         return {}
     pairs = content.items() if isinstance(content, dict) else ()
     return {key: value for key, value in pairs if isinstance(value, str)}

@@ -32,8 +32,10 @@ def remove_unused(name: str) -> int:
     """
     with models_folder.changing(WAIT):
         place = _place(name)
+        # By the name that others know it by: `a//b` is a/b, and folders may have a second name.
+        name = place.relative_to(Path(settings.MODELS_PATH).resolve()).as_posix()
         _refuse_used(name)
-        status = place.lstat()
+        status = _status(place)
         _unlink(place)
         _remove_empty(place.parent)
     known_files.forget(name)
@@ -47,7 +49,7 @@ def remove_suspect(name: str) -> int:
     if not name.startswith(SUSPECTS) or "/" in last:
         raise _gone(name)
     place = _place(name)
-    size = place.lstat().st_size
+    size = _status(place).st_size
     _unlink(place)
     place.with_name(f"{place.name}{NOTE}").unlink(missing_ok=True)
     disk.forget()
@@ -72,6 +74,8 @@ def _discard_ended(folder: str, job: Job | None, by: AbstractBaseUser | None) ->
     """The folder gets another name first, in the transaction in which nobody can ask for another try."""
     place = Path(settings.MODELS_PATH) / INGEST / folder
     gone = place.with_name(f"given-up-{secrets.token_hex(8)}")
+    if place.parent.is_symlink():
+        raise _gone(folder)
     if job is not None and leftovers.in_commit(job):
         raise Conflict(f"{job} stopped while it put its files in place.", "Retry it first: that finishes or undoes it.")
     try:
@@ -107,6 +111,13 @@ def _refuse_used(name: str) -> None:
         raise StillUsed(f"{name} is kept for the console itself.", "Leave it where it is.")
     if is_loose(name):
         raise StillUsed(f"{name} is listed as a model of its own.", "Delete it as a model: then it is shut down first.")
+
+
+def _status(place: Path) -> os.stat_result:
+    try:
+        return place.lstat()
+    except OSError:
+        raise _gone(place.name) from None
 
 
 def _unlink(place: Path) -> None:

@@ -1,6 +1,8 @@
 """Which addresses on the network the console may connect to when somebody else chose them."""
 
+import contextlib
 import ipaddress
+import socket
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -35,6 +37,16 @@ def is_public(text: str) -> bool:
     except ValueError:
         return False
     return _is_public(_carried(address))
+
+
+def literal(host: str) -> str:
+    """The address that a host is written as, also in the odd forms that systems still understand (2130706433, 0x7f.1);
+    empty for a name."""
+    with contextlib.suppress(ValueError):
+        return str(ipaddress.ip_address(host))
+    with contextlib.suppress(OSError):
+        return socket.inet_ntoa(socket.inet_aton(host))
+    return ""
 
 
 def is_local_name(host: str) -> bool:

@@ -1,10 +1,8 @@
 """Connections that go only where they may: the check and the connection use one and the same address."""
 
-import contextlib
 import http.client
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +12,7 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from localai_admin.lib import addresses
+from localai_admin.lib.deadlines import Deadlines
 from localai_admin.lib.neterrors import ConnectFailed, RefusedAddress, TimedOut
 
 #: Host and port in, addresses out, in the order to try them. Raises OSError.
@@ -21,6 +20,8 @@ Resolve = Callable[[str, int], list[str]]
 Trusts = Callable[[str, int | None], bool]
 
 _CONNECT_SECONDS = 10.0
+#: Idle connections that are kept for each host.
+_KEPT = 32
 
 
 def resolve_by_system(host: str, port: int) -> list[str]:
@@ -35,7 +36,7 @@ class GuardedAdapter(HTTPAdapter):
         self._pools = _pools(trusts, header_seconds, resolve)
         # A proxy is the administrator's: it may be anywhere.
         self._proxy_pools = _pools(lambda _host, _port: True, header_seconds, resolve)
-        super().__init__(max_retries=0, pool_maxsize=4)
+        super().__init__(max_retries=0, pool_maxsize=_KEPT)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
@@ -53,16 +54,12 @@ class _Guard:
     trusts: Trusts
     resolve: Resolve
     header_seconds: float
+    deadlines: Deadlines
     host: str
     port: int
     timeout: Any
     sock: Any
     socket_options: Any
-
-    @property
-    def is_connected(self) -> bool:
-        """Never again: a server may close a connection just when it is used once more, and large files do not mind."""
-        return False
 
     def _new_conn(self) -> socket.socket:
         host = self.host.strip("[]")
@@ -103,23 +100,13 @@ class _Guard:
 
     def getresponse(self) -> Any:
         """The headers have one deadline together, however they trickle in."""
-        sock, late = self.sock, threading.Event()
-
-        def give_up() -> None:
-            late.set()
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
-
-        timer = threading.Timer(self.header_seconds, give_up)
-        timer.daemon = True
-        timer.start()
-        try:
-            answer = super().getresponse()  # type: ignore[misc]
-        except (OSError, http.client.HTTPException):
-            if not late.is_set():
-                raise
-        finally:
-            timer.cancel()
+        sock = self.sock
+        with self.deadlines.watch(sock) as late:
+            try:
+                answer = super().getresponse()  # type: ignore[misc]
+            except (OSError, http.client.HTTPException):
+                if not late.is_set():
+                    raise
         # Headers that are cut short look like headers that are complete.
         if late.is_set():
             raise TimedOut(f"{self.host} did not answer within {self.header_seconds:.0f} s.")
@@ -138,7 +125,12 @@ class _Https(_Guard, HTTPSConnection):
 
 def _pools(trusts: Trusts, header_seconds: float, resolve: Resolve) -> dict[str, type[HTTPConnectionPool]]:
     """Pool classes by scheme, bound to one policy: urllib3 makes connections from classes, not from objects."""
-    bound = {"trusts": staticmethod(trusts), "resolve": staticmethod(resolve), "header_seconds": header_seconds}
+    bound = {
+        "trusts": staticmethod(trusts),
+        "resolve": staticmethod(resolve),
+        "header_seconds": header_seconds,
+        "deadlines": Deadlines(header_seconds),
+    }
     plain, secure = type("Http", (_Http,), bound), type("Https", (_Https,), bound)
     return {
         "http": type("HttpPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),

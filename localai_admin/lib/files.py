@@ -1,9 +1,11 @@
 """Files that are either there whole or not at all, also after a loss of power."""
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
+import stat
 from pathlib import Path
 
 
@@ -27,6 +29,21 @@ def write_synced(path: Path, data: bytes, mode: int = 0o644) -> None:
         file.write(data)
         file.flush()
         os.fsync(descriptor)
+
+
+def read_small(path: Path, most: int, root: Path | None = None) -> bytes:
+    """A small file, whole. Raises OSError, also for what is no plain file, such as a pipe, for one of more than `most`
+    bytes, and with `root` for a link that leads out of that folder."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no plain file")
+        if root is not None and path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+            raise OSError(errno.EXDEV, "it is a link that leads out of its folder")
+        data = file.read(most + 1)
+        if len(data) > most:
+            raise OSError(errno.EFBIG, f"it is larger than {most:,} bytes")
+        return data
 
 
 def make_private(path: Path) -> None:
@@ -56,6 +73,15 @@ def made_once(path: Path, text: str, mode: int = 0o640) -> str:
             new.unlink(missing_ok=True)
         fsync_dir(path.parent)
     return path.read_text()
+
+
+def fsync_file(path: Path) -> None:
+    """Wait until the bytes of a file are on the disk. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def fsync_dir(path: Path) -> None:

@@ -6,6 +6,7 @@ then resolved by the proxy, and which addresses may be reached is the proxy's to
 Nothing else is taken from the environment but the file of certificates (REQUESTS_CA_BUNDLE, SSL_CERT_FILE).
 """
 
+import http.client
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -33,12 +34,19 @@ from localai_admin.lib.reading import Body
 
 __all__ = [
     "BadAnswer", "Client", "ConnectFailed", "NetError", "Policy", "RefusedAddress", "RefusedUrl", "Response",
-    "TimedOut", "Timeouts", "TooLarge", "TooManyRedirects", "shown",
+    "TimedOut", "Timeouts", "TooLarge", "TooManyRedirects", "origin_of", "shown",
 ]  # fmt: skip
 
 MAX_REDIRECTS = 10
 _REDIRECTS = {301, 302, 303, 307, 308}
+_SHORT_TEXT = 4 << 10
 _PORTS = {"http": 80, "https": 443}
+_UNKNOWN_CERTIFICATE = (
+    "Check the clock of this machine and the certificate of that one. One of an authority of your own is "
+    "accepted when REQUESTS_CA_BUNDLE names its file."
+)
+
+Origin = tuple[str | None, str | None, int | None]
 
 
 def _proxy_of_environment() -> str:
@@ -63,7 +71,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Seconds: until connected, until the headers are there, and without any data in the body."""
+    """Seconds: until connected, until the headers are there, and without data in the body, or next to none."""
 
     connect: float = 10.0
     header: float = 30.0
@@ -88,6 +96,10 @@ class Response:
         """
         return self._body.chunks()
 
+    def receive(self, view: memoryview) -> int | None:
+        """What comes next of the body as sent, put into `view`; see Body.receive."""
+        return self._body.receive(view)
+
     def read(self, limit: int, seconds: float = 120.0) -> bytes:
         """The whole body. Raises TooLarge above `limit` bytes, TimedOut after `seconds`, BadAnswer when encoded."""
         encoding = self.headers.get("Content-Encoding", "identity").lower()
@@ -97,6 +109,9 @@ class Response:
         return self._body.read(limit, seconds, int(announced) if announced.isdecimal() else None)
 
     def close(self) -> None:
+        """The connection is kept for the next request when the whole body was read, or when there is none."""
+        if self._answer.request.method == "HEAD":
+            self._answer.raw.drain_conn()
         self._answer.close()
 
     def __enter__(self) -> "Response":
@@ -107,7 +122,11 @@ class Response:
 
 
 class Client:
-    """Connections under one policy, a new one for each request. May be used by several threads."""
+    """Connections under one policy. May be used by several threads.
+
+    A connection is used again for the host it was made for, until the client is closed: where it leads was looked at
+    when it was made, and what a request carries is decided for each.
+    """
 
     def __init__(self, policy: Policy, timeouts: Timeouts = Timeouts(), resolve: Resolve = resolve_by_system) -> None:
         self.policy = policy
@@ -140,12 +159,20 @@ class Client:
             target = answer.headers.get("Location") if answer.status_code in _REDIRECTS else None
             if not target:
                 return Response(answer, current.url, self.timeouts.stall)
-            answer.close()
+            _leave(answer)
             current = self._next(current, target)
             if current.url in seen:
                 raise TooManyRedirects(f"{shown(url)} redirects in a circle.")
             seen.add(current.url)
         raise TooManyRedirects(f"{shown(url)} redirects more than {MAX_REDIRECTS} times.")
+
+    def check(self, url: str) -> None:
+        """Raise RefusedUrl or RefusedAddress for what can be refused without asking any other machine."""
+        parsed = self._checked(url)
+        address = addresses.literal((parsed.host or "").strip("[]"))
+        allowed = self._trusts(parsed) or (self.policy.proxy and parsed.scheme == "https")
+        if address and not allowed and not addresses.is_public(address):
+            raise RefusedAddress(parsed.host or "", address)
 
     def close(self) -> None:
         self._session.close()
@@ -176,25 +203,43 @@ class Client:
         return self.policy.trusts(url.host or "", url.port or _PORTS.get(url.scheme or ""))
 
     def _send(self, method: str, url: Url, headers: Mapping[str, str]) -> requests.Response:
-        always = {"Accept-Encoding": "identity", "Connection": "close"}
+        always = {"Accept-Encoding": "identity"}
         request = requests.Request(method, url.url, headers={"User-Agent": self.policy.user_agent, **headers, **always})
-        timeout = (self.timeouts.connect, self.timeouts.header)
+        prepared = self._session.prepare_request(request)
         try:
-            return self._session.send(
-                self._session.prepare_request(request),
-                allow_redirects=False, stream=True, timeout=timeout, proxies=self._proxies(url),
-                verify=self._session.verify,
-            )  # fmt: skip
+            try:
+                return self._sent(prepared, url)
+            except requests.ConnectionError as error:
+                # A server may close a connection just when it is used once more.
+                if not isinstance(_innermost(error), http.client.RemoteDisconnected | ConnectionError):
+                    raise
+                return self._sent(prepared, url)
         except requests.exceptions.SSLError as error:
             why = f"The certificate of {url.host} was not accepted: {_why(error)}."
-            raise ConnectFailed(why, retry=False) from None
+            raise ConnectFailed(why, retry=False, action=_UNKNOWN_CERTIFICATE) from None
         except requests.exceptions.Timeout:
             raise TimedOut(f"{url.host} did not answer within {self.timeouts.header:.0f} s.") from None
         except (requests.RequestException, HTTPError, OSError) as error:
             raise ConnectFailed(f"The connection to {url.host} failed: {_why(error)}.") from None
 
+    def _sent(self, request: requests.PreparedRequest, url: Url) -> requests.Response:
+        timeout = (self.timeouts.connect, self.timeouts.header)
+        return self._session.send(
+            request,
+            allow_redirects=False, stream=True, timeout=timeout, proxies=self._proxies(url),
+            verify=self._session.verify,
+        )  # fmt: skip
+
     def _proxies(self, url: Url) -> dict[str, str]:
         return {"https": self.policy.proxy} if self.policy.proxy and not self._trusts(url) else {}
+
+
+def _leave(answer: requests.Response) -> None:
+    """A redirect has been read; a short text with it is read, too, so that the connection can be used again."""
+    length = answer.headers.get("Content-Length", "")
+    if length.isdecimal() and int(length) <= _SHORT_TEXT:
+        answer.raw.drain_conn()
+    answer.close()
 
 
 def shown(url: str) -> str:
@@ -208,15 +253,29 @@ def shown(url: str) -> str:
         return repr(url.partition("?")[0].rpartition("@")[2][:100])
 
 
-def _origin(url: Url) -> tuple[str | None, str | None, int | None]:
+def origin_of(url: str) -> Origin | None:
+    """Scheme, host and port: who a credential for this URL may be shown to. None when it is no URL."""
+    try:
+        parsed = parse_url(url)
+    except (LocationParseError, ValueError):
+        return None
+    return _origin(parsed) if parsed.host else None
+
+
+def _origin(url: Url) -> Origin:
     return url.scheme, url.host, url.port or _PORTS.get(url.scheme or "")
 
 
 def _why(error: BaseException) -> str:
     """The innermost reason, in a few words."""
+    inner = _innermost(error)
+    return str(inner).rstrip(".")[:200] or type(inner).__name__
+
+
+def _innermost(error: BaseException) -> BaseException:
     inner: Any = error
     while (below := getattr(inner, "reason", None) or inner.__cause__ or inner.__context__) is not None:
         if not isinstance(below, BaseException):
             break
         inner = below
-    return str(inner).rstrip(".")[:200] or type(inner).__name__
+    return inner  # type: ignore[no-any-return]

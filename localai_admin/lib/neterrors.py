@@ -9,7 +9,7 @@ NetError              retry   what
 ├── ConnectFailed     yes     name, connection or TLS (a bad certificate: no)
 ├── TimedOut          yes     no headers, or not the whole of it, in time
 └── BrokenOff         yes     the connection broke inside the body
-    └── Stalled       yes     no data in the body for too long
+    └── Stalled       yes     no data in the body for too long, or next to none
 """
 
 
@@ -51,8 +51,8 @@ class TooLarge(NetError):
 
 
 class ConnectFailed(NetError):
-    def __init__(self, text: str, *, retry: bool = True) -> None:
-        self.retry = retry
+    def __init__(self, text: str, *, retry: bool = True, action: str = "") -> None:
+        self.retry, self.action = retry, action or self.action
         super().__init__(text)
 
 

@@ -1,6 +1,7 @@
 """Tags and filters of the console's templates: figures, times, states, icons."""
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from django import template
@@ -43,6 +44,7 @@ WORDS = {"backoff": "Backing off", "asked": "Asked"}
 
 
 @register.simple_tag
+@lru_cache(maxsize=256)
 def icon(name: str, label: str = "") -> SafeString:
     """An icon of the sprite; decoration unless it has a label."""
     sprite = static("icons.svg")

@@ -1,5 +1,6 @@
 """A real Chromium, driven by Playwright, against a real console."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -8,7 +9,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tests.fakes import http_server
 from tests.fakes.console import Console
+from tests.fakes.own_gallery import OwnGallery
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
@@ -64,6 +67,25 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
 def console(tmp_path: Path) -> Iterator[Console]:
     with Console(tmp_path / "data") as running:
         yield running
+
+
+@pytest.fixture
+def own() -> Iterator[OwnGallery]:
+    with http_server.running() as server:
+        yield OwnGallery(server)
+
+
+@pytest.fixture
+def start(tmp_path: Path, own: OwnGallery) -> Iterator[Callable[..., Console]]:
+    """Starts a console that knows our own gallery as it is by then, and one person; more can be put in its settings."""
+    with contextlib.ExitStack() as stack:
+
+        def started(**environment: str) -> Console:
+            console = stack.enter_context(Console(tmp_path / "data", **(own.environment() | environment)))
+            own.prepare(console, NAME, PASSWORD)
+            return console
+
+        yield started
 
 
 def welcome(page: Page, console: Console) -> None:

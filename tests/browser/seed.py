@@ -24,7 +24,7 @@ SCRIPT = """
 import json, time
 from django.contrib.auth.models import Group, User
 from gallery.models import Gallery, Entry, Job
-from gallery.services import installs, refresh
+from gallery.services import installs, plans, refresh
 from models import services
 person = User.objects.create_superuser({name!r}, password={password!r})
 person.groups.set(Group.objects.filter(name="administrator"))
@@ -47,7 +47,14 @@ while time.time() < end:
 else:
     tiny = services.instance_for("tiny")
     raise SystemExit(f"{{failed.state}} {{good.state}} {{good.error}} {{tiny.state}} {{tiny.reason}}")
-jobs = {{"failed_job": failed.get_absolute_url(), "done_job": good.get_absolute_url()}}
+owned = [Entry.objects.get(gallery=broken, name=name) for name in ("small", "lost-file")]
+wishes = [installs.wish_for(one, f"my-{{one.name}}") for one in owned]
+found = [plans.request_plan(wish, person) for wish in wishes]
+while any(plan.state == plan.WORKING for plan in found) and time.time() < end:
+    time.sleep(0.2)
+    for plan in found: plan.refresh_from_db()
+jobs = {{"plan": found[0].get_absolute_url(), "refused_plan": found[1].get_absolute_url()}}
+jobs |= {{"failed_job": failed.get_absolute_url(), "done_job": good.get_absolute_url()}}
 print("SEED " + json.dumps({{"entry": entry.name, **jobs}}))
 """
 

@@ -60,6 +60,11 @@ def test_a_person_gets_from_the_link_to_an_answer_and_finds_it_in_the_history(
         page.get_by_label("Search").fill("gemma 270")
         page.get_by_role("link", name=MODEL, exact=True).click()
         page.get_by_role("button", name="Install", exact=True).click()
+        page.wait_for_url(re.compile("/plans/"))
+        expect(page.locator("#plan-state")).to_have_text("Can be installed", timeout=30_000)
+        assert shown_bytes(page, "To fetch") > 200 * 2**20
+        assert "Fits" in figure(page, "Memory")
+        page.get_by_role("button", name=re.compile("^Install: fetch")).click()
         page.wait_for_url(re.compile("/jobs/"))
         install = page.url
         wait_for_job(page, 60)

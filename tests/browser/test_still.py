@@ -1,5 +1,6 @@
 """Nothing jumps, closes or loses the keyboard while live parts bring themselves up to date."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -114,6 +115,9 @@ def test_nothing_jumps_while_a_job_runs_and_a_model_loads(busy: Console, open_pa
     sign_in(page, console)
     page.goto(console.address + "/gallery/")
     page.get_by_role("button", name="Install slow").click()
+    page.get_by_role("button", name=re.compile("^Install: fetch")).click()
+    page.wait_for_url(re.compile("/jobs/"))
+    page.goto(console.address + "/gallery/")
     watch = page.get_by_role("link", name="Installing slow")
     expect(watch).to_be_visible(timeout=2_000)
     expect(page.locator("#strip")).to_contain_text("slow", timeout=2_000)

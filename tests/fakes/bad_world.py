@@ -37,6 +37,10 @@ class World:
         return f"/jobs/{'-'.join([pk[:8], pk[8:12], pk[12:16], pk[16:20], pk[20:]])}/"
 
     def job_state(self, job: str) -> str:
+        if job.startswith("/plans/"):
+            state = str(self.query("select state from gallery_plan where id = ?", _key(job))[0][0])
+            # One that was worked out, but not carried out, cannot be.
+            return "failed" if state == "ready" else state
         return str(self.query("select state from gallery_job where id = ?", _key(job))[0][0])
 
     def ends(self, job: str, state: str, seconds: float = 60) -> str:

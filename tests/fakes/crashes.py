@@ -17,6 +17,8 @@ from typing import Any
 import psutil
 import yaml
 
+from gallery.downloads.partial import bytes_here
+from gallery.downloads.ranges import Ranges
 from localai_admin.lib.supervise import answers
 from models.runtime.identity import Identity, marked
 from tests.fakes import http_server, tiny_gguf
@@ -24,7 +26,7 @@ from tests.fakes.console import Console
 from tests.fakes.node import FAKES
 from tests.fakes.person import Person
 from tests.fakes.real_gallery import entry
-from tests.fakes.watch import Watch, size_of
+from tests.fakes.watch import Watch
 
 #: How long anything may take on a machine that is busy with other things. Seconds.
 PATIENCE = 60.0
@@ -172,7 +174,7 @@ class Site:
 
     def install(self, model: Model) -> str:
         self.sizes[model.name] = model.sizes
-        self.person.post(f"/gallery/own/{model.name}/install/")
+        self.person.install("own", model.name)
         return self.job(model.name, "install")
 
     def delete(self, name: str) -> str:
@@ -254,7 +256,7 @@ class Site:
     def bytes_on_the_way(self, model: Model, number: int) -> int:
         """How much of the model's first or second file is in a job's folder."""
         part = hashlib.sha256(list(model.bodies)[number].encode()).hexdigest()[:16]
-        return max((size_of(path) or 0 for path in self.models.glob(f".ingest/*/{part}.part")), default=0)
+        return max((bytes_here(path) for path in self.models.glob(f".ingest/*/{part}.part")), default=0)
 
     def sent(self, model: Model) -> int:
         return sum(self.server.sent[f"/{file}"] for file in model.bodies)
@@ -307,10 +309,12 @@ class Site:
             state = json.loads(kept.read_text())
             for file in state["files"].values():
                 part = kept.parent / file["part"]
-                if part.exists() and (lost := part.stat().st_size - file["synced"]) > 0:
-                    with part.open("r+b") as opened:
-                        opened.seek(file["synced"])
-                        opened.write(b"\0" * lost)
+                if not part.exists() or file["verified"]:
+                    continue
+                with part.open("r+b") as opened:
+                    for start, end in Ranges(map(tuple, file["synced"])).gaps(part.stat().st_size):
+                        opened.seek(start)
+                        opened.write(b"\0" * (end - start))
             kept.write_text(json.dumps(state | {"boot": "before the power went"}))
 
     def up(self) -> None:

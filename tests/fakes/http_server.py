@@ -1,5 +1,6 @@
 """A web server that can misbehave: a real one, on a port of its own, whose paths each do what a test asks for."""
 
+import socket
 import ssl
 import threading
 from collections import Counter
@@ -36,8 +37,11 @@ class Page:
     stall: int | None = None
     #: Announce another length than the body has; None announces the right one, -1 none at all.
     length: int | None = None
-    #: Answer a range with another range than the one that was asked for.
+    #: Answer a range with another range than the one that was asked for, or as one of a file of another size.
     shift: int = 0
+    total: int | None = None
+    #: Bytes that are sent after the body, whatever was announced.
+    extra: bytes = b""
     #: Give at most so many bytes of a range in one answer.
     most: int | None = None
     chunked: bool = False
@@ -48,6 +52,14 @@ class Page:
     silent: bool = False
     #: Send one header after another, without an end.
     trickle: bool = False
+    #: Send one byte, wait so long, send the next. Seconds.
+    drip: float = 0.0
+    #: More requests at a time than this are answered with 429.
+    at_once: int | None = None
+    #: What the first requests for the file get instead of this page, one each; a HEAD is answered as the next one is.
+    turns: list["Page"] = field(default_factory=list)
+    #: Close the connection after each answer.
+    close: bool = False
 
 
 @dataclass
@@ -58,14 +70,25 @@ class Seen:
 
 
 class Server:
-    """`pages` maps paths to what they answer; `seen` are the requests so far."""
+    """`pages` maps paths to what they answer; `seen` are the requests so far.
 
-    def __init__(self, *, tls: bool = False) -> None:
+    `on_the_line` is how many bytes of an answer are sent at a time, and may wait in a socket of ours, as far as the
+    system can do that; 0 leaves that to the system.
+    """
+
+    def __init__(self, *, tls: bool = False, on_the_line: int = 0) -> None:
         self.scheme = "https" if tls else "http"
         self.pages: dict[str, Page] = {}
         self.seen: list[Seen] = []
         #: Bytes of bodies sent so far, by path. What is on the line counts as sent.
         self.sent: Counter[str] = Counter()
+        #: Requests that are being answered, by path, and the most there were at a time.
+        self.busy: Counter[str] = Counter()
+        self.busiest: Counter[str] = Counter()
+        #: Connections that were made.
+        self.connections = 0
+        self.on_the_line = on_the_line
+        self.lock = threading.Lock()
         self.over = threading.Event()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._http.daemon_threads = True
@@ -97,8 +120,8 @@ class Server:
 
 
 @contextmanager
-def running(*, tls: bool = False) -> Iterator[Server]:
-    server = Server(tls=tls)
+def running(*, tls: bool = False, on_the_line: int = 0) -> Iterator[Server]:
+    server = Server(tls=tls, on_the_line=on_the_line)
     try:
         yield server
     finally:
@@ -113,24 +136,39 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     console: Server
 
+    def setup(self) -> None:
+        super().setup()
+        if self.console.on_the_line:
+            self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.console.on_the_line)
+        with self.console.lock:
+            self.console.connections += 1
+
     def do_GET(self) -> None:
         self.console.seen.append(Seen(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
-        page = self.console.pages.get(self.path.partition("?")[0], Page(status=404))
-        self.close_connection = True
-        self.console.over.wait(page.wait)
+        path = self.path.partition("?")[0]
+        page = self.console.pages.get(path, Page(status=404))
+        if page.turns:
+            page = page.turns.pop(0) if self.command == "GET" else page.turns[0]
+        self.close_connection = self.close_connection or page.close
+        with self.console.lock:
+            self.console.busy[path] += 1
+            crowded = page.at_once is not None and self.console.busy[path] > page.at_once
+            self.console.busiest[path] = max(self.console.busiest[path], self.console.busy[path])
         try:
-            self._answer(page)
+            self.console.over.wait(page.wait)
+            self._plain(429) if crowded else self._answer(page)
         except (BrokenPipeError, ConnectionResetError):
-            return
+            self.close_connection = True
+        finally:
+            with self.console.lock:
+                self.console.busy[path] -= 1
 
     do_HEAD = do_GET
 
     def _answer(self, page: Page) -> None:
-        if page.silent:
-            self.console.over.wait(30)
-            return
-        if page.trickle:
-            self._trickle()
+        if page.silent or page.trickle:
+            self.close_connection = True
+            self._trickle() if page.trickle else self.console.over.wait(30)
             return
         if self.command == "HEAD" and not page.head:
             self._plain(405)
@@ -154,28 +192,30 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _file(self, page: Page) -> None:
-        start = self._start(page)
+        start, stop = self._range(page)
         size = len(page.body)
         if start is not None and start >= size:
             self._plain(416, **{"Content-Range": f"bytes */{size}", "ETag": page.etag})
             return
         begin = 0 if start is None else start + page.shift
-        body = page.body[begin:] if page.most is None or start is None else page.body[begin : begin + page.most]
+        stop = size if stop is None else min(size, stop + page.shift)
+        body = page.body[begin : stop if page.most is None or start is None else min(stop, begin + page.most)]
         self.send_response(200 if start is None else 206)
         if start is not None:
-            self.send_header("Content-Range", f"bytes {begin}-{begin + len(body) - 1}/{size}")
+            self.send_header("Content-Range", f"bytes {begin}-{begin + len(body) - 1}/{page.total or size}")
         self._headers(page, len(body))
         if self.command != "HEAD":
             self._body(page, body)
 
-    def _start(self, page: Page) -> int | None:
-        """The first byte that was asked for; None for the whole file."""
+    def _range(self, page: Page) -> tuple[int | None, int | None]:
+        """The first byte that was asked for and the one behind the last; None for the whole file, and for its end."""
         asked = self.headers.get("Range", "")
         if not page.ranges or not asked:
-            return None
+            return None, None
         if self.headers.get("If-Range") not in {None, page.etag, page.last_modified}:
-            return None
-        return int(asked.removeprefix("bytes=").partition("-")[0])
+            return None, None
+        start, _, last = asked.removeprefix("bytes=").partition("-")
+        return int(start), int(last) + 1 if last else None
 
     def _headers(self, page: Page, length: int) -> None:
         self.send_header("Content-Type", page.content_type)
@@ -187,18 +227,22 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Transfer-Encoding", "chunked")
         elif page.length != -1:
             self.send_header("Content-Length", str(length if page.length is None else page.length))
+        self.close_connection = self.close_connection or (page.length is not None and not page.chunked)
         for name, value in page.headers.items():
             self.send_header(name, value)
         self.end_headers()
 
     def _body(self, page: Page, body: bytes) -> None:
         cut = page.cuts.pop(0) if page.cuts else page.cut
+        self.close_connection = self.close_connection or cut is not None or page.stall is not None
         for limit in (cut, page.stall):
             body = body if limit is None else body[:limit]
+        body += page.extra
         if page.chunked:
             for at in range(0, len(body), 4000):
                 piece = body[at : at + 4000]
                 self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+                self._sent(piece)
             if cut is None and page.stall is None:
                 self.wfile.write(b"0\r\n\r\n")
         else:
@@ -208,12 +252,22 @@ class _Handler(BaseHTTPRequestHandler):
             self.console.over.wait(30)
 
     def _pieces(self, page: Page, body: bytes) -> None:
-        size = _PIECE if page.pause else len(body) or 1
+        fine = self.console.on_the_line
+        size = 1 if page.drip else fine or (_PIECE if page.pause else len(body) or 1)
+        pause = page.pause * min(1.0, size / _PIECE) or page.drip
         for at in range(0, len(body), size):
             piece = body[at : at + size]
+            if fine:
+                # Counted first: nobody can say how much of it is taken when the line breaks meanwhile.
+                self._count(piece)
             self.wfile.write(piece)
+            if not fine:
+                self._count(piece)
+            self.console.over.wait(pause)
+
+    def _count(self, piece: bytes) -> None:
+        with self.console.lock:
             self.console.sent[self.path.partition("?")[0]] += len(piece)
-            self.console.over.wait(page.pause)
 
     def _trickle(self) -> None:
         self.wfile.write(b"HTTP/1.1 200 OK\r\n")

@@ -32,6 +32,12 @@ def test_galleries_that_are_no_list(tmp_path: Path, value: str, sentence: str) -
     assert "Write a list such as" in said
 
 
+def test_a_database_of_another_kind(tmp_path: Path) -> None:
+    said = refusal(Console(tmp_path / "data", DATABASE_URL="mysql://team:hidden-word@db.test/ai"))
+    assert "DATABASE_URL is no good: it has to begin with postgres://" in said
+    assert "hidden-word" not in said
+
+
 def test_a_data_folder_that_cannot_be_made() -> None:
     said = refusal(Console(Path("/proc/x")))
     assert "The data folder /proc/x cannot be made" in said

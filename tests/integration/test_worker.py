@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gallery.downloads.partial import bytes_here
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 LARGE = bytes(range(256)) * (12 << 10)  # 3 MiB
 SMALL = b"small " * 1000
@@ -54,18 +56,19 @@ class SlowServer:
                 if self.command == "GET":
                     server.ranges.append(asked)
                     server.conditions.append(self.headers.get("If-Range", ""))
-                begin = int(asked.removeprefix("bytes=").partition("-")[0]) if asked else 0
+                first, _, last = asked.removeprefix("bytes=").partition("-")
+                begin, end = int(first or 0), int(last) + 1 if last else len(body)
                 self.send_response(206 if asked else 200)
                 self.send_header("ETag", '"1"')
-                self.send_header("Content-Length", str(len(body) - begin))
+                self.send_header("Content-Length", str(end - begin))
                 if asked:
-                    self.send_header("Content-Range", f"bytes {begin}-{len(body) - 1}/{len(body)}")
+                    self.send_header("Content-Range", f"bytes {begin}-{end - 1}/{len(body)}")
                 self.end_headers()
                 if self.command == "HEAD":
                     return
                 try:
-                    for at in range(begin, len(body), PIECE):
-                        server.sent += self.wfile.write(body[at : at + PIECE])
+                    for at in range(begin, end, PIECE):
+                        server.sent += self.wfile.write(body[at : min(end, at + PIECE)])
                         time.sleep(server.pause)
                 except OSError:
                     self.close_connection = True
@@ -163,7 +166,7 @@ class Node:
     def until_bytes(self, count: int) -> None:
         """Until so many bytes of the download are on the disk."""
         end = time.monotonic() + 30
-        while sum(path.stat().st_size for path in self.models.glob(".ingest/*/*.part")) < count:
+        while sum(bytes_here(path) for path in self.models.glob(".ingest/*/*.part")) < count:
             assert time.monotonic() < end, "nothing was downloaded"
             time.sleep(0.02)
 
@@ -190,7 +193,7 @@ def node(tmp_path: Path) -> Iterator[Node]:
 
 
 def resumed_from(node: Node) -> int:
-    return max(int(asked.removeprefix("bytes=").rstrip("-")) for asked in node.server.ranges if asked)
+    return max(int(asked.removeprefix("bytes=").partition("-")[0]) for asked in node.server.ranges if asked)
 
 
 def test_a_worker_that_is_killed_while_it_downloads_goes_on_from_the_bytes_when_it_is_started_again(node):

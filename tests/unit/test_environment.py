@@ -29,6 +29,9 @@ def test_flags_take_the_usual_words(monkeypatch: pytest.MonkeyPatch, value: str,
         (lambda: env.number("NAME", default=1, low=1, high=9), "10", "NAME is 10; it must be from 1 to 9."),
         (lambda: env.json_list("NAME", default=[]), "{", "NAME is not JSON"),
         (lambda: env.json_list("NAME", default=[]), "{}", "NAME must be a JSON list"),
+        (lambda: env.choice("NAME", of=("a", "b", "c"), default="a"), "d", "NAME is 'd'; it takes a, b or c."),
+        (lambda: env.json_texts("NAME", example="{}"), "[]", "NAME must be a JSON map of texts, such as {}"),
+        (lambda: env.json_texts("NAME", example="{}"), '{"a": 1}', "NAME must be a JSON map of texts"),
     ],
 )
 def test_a_value_that_is_no_good_names_the_variable(monkeypatch: pytest.MonkeyPatch, read, value, sentence) -> None:
@@ -43,3 +46,15 @@ def test_lists_and_paths(monkeypatch: pytest.MonkeyPatch) -> None:
     assert env.words("NAME") == ["a", "b", "c"]
     monkeypatch.setenv("NAME", "~/models")
     assert env.path("NAME", default=Path("/x")) == Path.home() / "models"
+
+
+def test_a_map_of_secrets_is_not_quoted_when_it_is_no_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAME", '{"ghcr.io": "me:secret"')
+    with pytest.raises(ImproperlyConfigured) as caught:
+        env.json_texts("NAME", example="{}")
+    assert "secret" not in str(caught.value)
+    monkeypatch.setenv("NAME", '{"ghcr.io": "me:secret"}')
+    assert env.json_texts("NAME", example="{}") == {"ghcr.io": "me:secret"}
+    monkeypatch.delenv("NAME")
+    assert env.json_texts("NAME", example="{}") == {}
+    assert env.choice("NAME", of=("a", "b"), default="b") == "b"

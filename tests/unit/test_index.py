@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,8 +16,8 @@ from gallery.catalog.parsing import parse
 from gallery.catalog.recipes import build, parse_recipe
 from gallery.catalog.sources import Known, fetch_index
 from gallery.catalog.summaries import summary_of
+from gallery.downloads.schemes.resolver import Resolver
 from gallery.downloads.transport import Downloader
-from gallery.downloads.uris import resolve
 from localai_admin.lib.net import Client, Policy
 from tests.fakes.http_server import Server, running
 from tests.fakes.real_gallery import real_index
@@ -35,7 +34,7 @@ def server() -> Iterator[Server]:
 
 
 def fetcher() -> Downloader:
-    return Downloader(Client(Policy(trusted_hosts=["127.0.0.1"], proxy="")), partial(resolve))
+    return Downloader(Client(Policy(trusted_hosts=["127.0.0.1"], proxy="")), Resolver())
 
 
 def test_every_entry_with_a_name_is_kept_in_order() -> None:
