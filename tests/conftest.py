@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,7 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.test import Client
+from pytest_django.plugin import blocking_manager_key
 
 from localai_admin.roles import make_groups
 
@@ -16,6 +18,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.flaky(reruns=1))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """A test with transactions of its own leaves empty tables; the roles, which a migration makes, are made again."""
+    yield
+    marker = item.get_closest_marker("django_db")
+    if (marker and marker.kwargs.get("transaction")) or "transactional_db" in item.fixturenames:
+        with item.config.stash[blocking_manager_key].unblock():
+            make_groups(apps)
+
+
 @pytest.fixture
 def models_path(tmp_path: Path, settings) -> Path:
     """An empty models folder that the console uses for this test."""
@@ -25,9 +37,6 @@ def models_path(tmp_path: Path, settings) -> Path:
 
 
 def person(role: str) -> User:
-    # After a test with transactions of its own, the tables are empty.
-    if not Group.objects.exists():
-        make_groups(apps)
     user = User.objects.create_user(f"{role}-person", password="correct horse battery")
     user.groups.add(Group.objects.get(name=role))
     return user

@@ -17,6 +17,8 @@ os.environ["LOCALAI_ADMIN_DISK_RESERVE"] = "0"
 
 from localai_admin.settings import *  # noqa: E402, F403
 
+# One in the memory of each process that runs tests.
+DATABASES["default"].setdefault("TEST", {})["NAME"] = ":memory:"  # noqa: F405
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -25,5 +27,4 @@ STORAGES = {
 ALLOWED_HOSTS = ["*"]
 AXES_ENABLED = False
 # WhiteNoise warns of a folder that is not there, and a warning fails a test.
-STATIC_ROOT.mkdir()  # noqa: F405
 STATIC_ROOT.mkdir(exist_ok=True)  # noqa: F405

@@ -15,6 +15,7 @@ from gallery.downloads.errors import (
 )
 from gallery.downloads.schemes.source import Source
 from localai_admin.lib.net import Response, shown
+from localai_admin.lib.reading import byte_count
 
 _LONGEST_WAIT = 3600.0
 
@@ -44,8 +45,7 @@ def validator_of(response: Response) -> str:
 
 
 def length_of(response: Response, status: int = 200) -> int | None:
-    text = response.headers.get("Content-Length", "")
-    return int(text) if response.status == status and text.isascii() and text.isdecimal() else None
+    return byte_count(response.headers.get("Content-Length", "")) if response.status == status else None
 
 
 def cut_off(response: Response, count: int, expected: int) -> Network:

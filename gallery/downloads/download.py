@@ -77,8 +77,7 @@ class _Download:
     def run(self, pace: Pace, patience: Patience) -> None:
         self._look(pace)
         wanted = [file for file in self._files if file.status == "waiting"]
-        needs = [(self._ingest.models, max(0, file.total - file.done) if file.total else None) for file in wanted]
-        check_space(needs, self._ingest.reserve)
+        self._check_space(wanted)
         self._ingest.prepare([file.spec for file in wanted])
         if wanted:
             self._fetch(wanted, pace, patience)
@@ -133,6 +132,11 @@ class _Download:
         self._tell()
 
     # --- what is not
+
+    def _check_space(self, wanted: Sequence[_File]) -> None:
+        """Raises NoSpace with what all of them need together."""
+        needs = [self._ingest.room_for(file.spec, file.total) if file.total else None for file in wanted]
+        check_space([(self._ingest.models, need) for need in needs], self._ingest.reserve)
 
     def _fetch(self, wanted: Sequence[_File], pace: Pace, patience: Patience) -> None:
         specs = [file.spec for file in wanted]

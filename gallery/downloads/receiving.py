@@ -11,8 +11,9 @@ from gallery.downloads.partial import Partial
 from gallery.downloads.sharing import Claim
 from gallery.downloads.transport import Stream
 
-#: Bytes in a block that is not full are written after so long. Seconds.
-_FLUSH = 0.5
+#: Bytes in a block that is not full are written after so long. What a worker that is killed has not written is fetched
+#: again: of eight connections, at any speed, that is less than one part. Seconds.
+_FLUSH = 0.1
 
 
 class Receiver:

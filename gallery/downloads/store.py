@@ -101,6 +101,13 @@ class Ingest:
             return 0
         return path.stat().st_size if entry.verified else bytes_here(path)
 
+    def room_for(self, file: FileSpec, total: int) -> int:
+        """Bytes that the disk still has to give for a file of this size: some are here, or have their room already."""
+        entry = self._entry(file)
+        path = self.folder / entry.part if entry else None
+        taken = path.stat().st_blocks * 512 if path and path.exists() else 0
+        return max(0, total - max(taken, self.size_of(file)))
+
     def prepare(self, files: Sequence[FileSpec]) -> None:
         """Remember what is going to be fetched, so that the next worker knows whose bytes there are."""
         for file in files:

@@ -1,21 +1,25 @@
 """Opening a source at an offset: what the server really gives, and a named error for everything else."""
 
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from gallery.downloads import answers
 from gallery.downloads.answers import validator_of
-from gallery.downloads.errors import DownloadError, ServerFault, TooLarge, from_net
+from gallery.downloads.errors import DownloadError, ServerFault, Stalled, TooLarge, from_net
 from gallery.downloads.local import LocalFile
 from gallery.downloads.schemes.source import Source
 from gallery.downloads.specs import FileSpec
-from localai_admin.lib.net import Client, NetError, Response, shown
+from localai_admin.lib.net import Client, NetError, Response, TimedOut, shown
 
 #: To get at a piece, at most so many bytes before it are read of a server that gives no pieces.
 _MOST_SKIPPED = 8 << 20
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+#: No file has more bytes than 18 digits can say.
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
+#: For all of a small document, or of a piece. Seconds.
+_READ_SECONDS = 120.0
 
 
 @dataclass
@@ -127,32 +131,48 @@ class Downloader:
             found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
             return int(found[3]) if found and found[3] != "*" else answers.length_of(response, 200)
 
-    def read(self, uri: str, offset: int, length: int) -> bytes:
-        """A piece of a source, shorter only where that ends. Raises DownloadError."""
+    def read(self, uri: str, offset: int, length: int, *, seconds: float = _READ_SECONDS) -> bytes:
+        """A piece of a source, shorter only where that ends, within so many seconds. Raises DownloadError."""
+        end = time.monotonic() + seconds
         source = self._resolve(uri)
         if source.kind == "file":
             return LocalFile.of(source).read(offset, length)
-        with self._ask(source, headers={"Range": f"bytes={offset}-{offset + length - 1}"}) as response:
+        asked = {"Range": f"bytes={offset}-{offset + length - 1}"}
+        with self._ask(source, headers=asked, seconds=seconds) as response:
             if response.status == 416:
                 return b""
             answers.raise_for(response, source)
             found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
             begin = int(found[1]) if response.status == 206 and found else 0
-            return _cut_out(response, offset - begin, length)
+            return _cut_out(response, offset - begin, length, end, seconds)
 
-    def fetch(self, uri: str, *, etag: str = "", last_modified: str = "", limit: int = 1 << 20) -> Document:
-        """A small document, whole. Raises DownloadError; TooLarge above `limit` bytes."""
+    def fetch(
+        self,
+        uri: str,
+        *,
+        etag: str = "",
+        last_modified: str = "",
+        limit: int = 1 << 20,
+        seconds: float = _READ_SECONDS,
+    ) -> Document:
+        """A small document, whole, within so many seconds. Raises DownloadError; TooLarge above `limit` bytes.
+
+        When a server lets the last header wait, it takes the limits of one connection longer.
+        """
+        end = time.monotonic() + seconds
         source = self._resolve(uri)
         if source.kind == "file":
             return _read_file(LocalFile.of(source), etag, limit)
         conditions = {"If-None-Match": etag, "If-Modified-Since": last_modified}
         headers = {name: value for name, value in conditions.items() if value}
-        with self._ask(source, headers=headers) as response:
+        with self._ask(source, headers=headers, seconds=seconds) as response:
             if response.status == 304 and headers:
                 return Document(None, etag, last_modified)
             answers.raise_for(response, source)
             try:
-                body = response.read(limit)
+                body = response.read(limit, max(0.0, end - time.monotonic()))
+            except TimedOut:
+                raise _too_slow(response, seconds) from None
             except NetError as error:
                 raise from_net(error) from None
             return Document(body, response.headers.get("ETag", ""), response.headers.get("Last-Modified", ""))
@@ -194,14 +214,27 @@ class Downloader:
         receive = _Counted(response, piece.length).receive
         return Stream(piece.offset, end, piece.total, validator, receive, response.close)
 
-    def _ask(self, source: Source, *, method: str = "GET", headers: Mapping[str, str] | None = None) -> Response:
+    def _ask(
+        self,
+        source: Source,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+    ) -> Response:
         try:
-            return self._client.open(source.location, method=method, headers=headers, credentials=source.credentials)
+            return self._client.open(
+                source.location, method=method, headers=headers, credentials=source.credentials, seconds=seconds
+            )
         except NetError as error:
             raise from_net(error) from None
 
 
-def _cut_out(response: Response, skip: int, length: int) -> bytes:
+def _too_slow(response: Response, seconds: float) -> Stalled:
+    return Stalled(f"{shown(response.url)} was not read within {seconds:.0f} s.", action="Try again later.")
+
+
+def _cut_out(response: Response, skip: int, length: int, end: float, seconds: float) -> bytes:
     """So many bytes of a body behind those that are skipped; a server may give more than it was asked for."""
     if not 0 <= skip <= _MOST_SKIPPED:
         raise ServerFault(f"{shown(response.url)} does not give the piece that was asked for.", retry=False)
@@ -211,6 +244,8 @@ def _cut_out(response: Response, skip: int, length: int) -> bytes:
             body += piece
             if len(body) >= skip + length:
                 break
+            if time.monotonic() > end:
+                raise _too_slow(response, seconds)
     except NetError as error:
         raise from_net(error) from None
     return bytes(body[skip : skip + length])

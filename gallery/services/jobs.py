@@ -142,7 +142,8 @@ def retry(job: Job, by: AbstractBaseUser | None) -> bool:
     ended = State(job.state)
     if ended not in RETRYABLE:
         return False
-    fresh = {"wanted": Wanted.RUN, "attempt": 0, "next_try_at": None, "finished_at": None, "dismissed": False}
+    fresh = {"wanted": Wanted.RUN, "attempt": 0, "next_try_at": None, "dismissed": False}
+    fresh |= {"started_at": None, "finished_at": None}
     try:
         with transaction.atomic():
             _refuse_opposite(Kind(job.kind), job.subject)

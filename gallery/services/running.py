@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from threading import Event, Thread
 from time import monotonic
 from typing import Any, NamedTuple
@@ -52,26 +53,19 @@ class JobRun:
         self._percent = -1
         self._fetched_before = job.bytes_fetched
         self._files: dict[str, FileProgress] = {}
+        self._unwritten: Callable[[], None] | None = None
 
     def claim(self, is_its_turn: Callable[[Job], bool] = lambda _: True) -> bool:
         """Take a queued job. Returns False when somebody else was first, or when it is not its turn.
 
         Both are decided in one transaction, so that of two who ask at once the second sees what the first took.
         """
-        now = timezone.now()
-        attempt = self.job.attempt + 1
+        now, attempt = timezone.now(), self.job.attempt + 1
+        fresh: dict[str, Any] = {"worker": self.lease, "heartbeat_at": now, "attempt": attempt, "next_try_at": None}
+        fresh |= {"started_at": self.job.started_at or now, "message": "Finding out what is needed"}
+        why = f"try {attempt} by worker {worker.process_of(self.lease)}"
         with transaction.atomic():
-            return is_its_turn(self.job) and self.job.move(
-                State.QUEUED,
-                State.RESOLVING,
-                f"try {attempt} by worker {worker.process_of(self.lease)}",
-                worker=self.lease,
-                heartbeat_at=now,
-                attempt=attempt,
-                next_try_at=None,
-                started_at=now if attempt == 1 else self.job.started_at or now,
-                message="Finding out what is needed",
-            )
+            return is_its_turn(self.job) and self.job.move(State.QUEUED, State.RESOLVING, why, **fresh)
 
     @contextmanager
     def heart(self) -> Iterator[None]:
@@ -139,7 +133,10 @@ class JobRun:
         since = monotonic() - self._written_at
         due = since >= WRITE or (percent > self._percent and since >= WRITE_AT_LEAST)
         if not (due or final):
+            again = partial(self.progress, done, total, fetched=fetched, last_data_at=last_data_at, files=tuple(files))
+            self._unwritten = partial(again, final=True)
             return
+        self._unwritten = None
         self._written_at, self._percent = monotonic(), percent
         done = max(done, self.job.bytes_done if self.job.bytes_total == total else 0)
         with transaction.atomic():
@@ -150,6 +147,11 @@ class JobRun:
             for file in files:
                 self._write_file(file)
         self.job.bytes_done, self.job.bytes_total = done, total
+
+    def catch_up(self) -> None:
+        """Write the progress that came too soon after the last that was written. Raises a LetGo as `move` does."""
+        if self._unwritten:
+            self._unwritten()
 
     def _write_file(self, file: FileProgress) -> None:
         if self._files.get(file.filename) != file:
@@ -272,6 +274,7 @@ def _paused(held: JobRun) -> None:
         return
     rests = {"speed": None, "worker": "", "attempt": max(held.job.attempt - 1, 0)}
     try:
+        held.catch_up()
         held.move(State.PAUSED, "the worker let go", jobs.paused_by(held.job), **rests)
     except LetGo:
         log.info("Job %s was ended by somebody else", held.job.pk)

@@ -6,8 +6,10 @@ then resolved by the proxy, and which addresses may be reached is the proxy's to
 Nothing else is taken from the environment but the file of certificates (REQUESTS_CA_BUNDLE, SSL_CERT_FILE).
 """
 
+import contextlib
 import http.client
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
@@ -30,7 +32,7 @@ from localai_admin.lib.neterrors import (
     TooLarge,
     TooManyRedirects,
 )
-from localai_admin.lib.reading import Body
+from localai_admin.lib.reading import Body, byte_count
 
 __all__ = [
     "BadAnswer", "Client", "ConnectFailed", "NetError", "Policy", "RefusedAddress", "RefusedUrl", "Response",
@@ -39,7 +41,7 @@ __all__ = [
 
 MAX_REDIRECTS = 10
 _REDIRECTS = {301, 302, 303, 307, 308}
-_SHORT_TEXT = 4 << 10
+_SHORT_TEXT, _SHORT_SECONDS = 4 << 10, 1.0
 _PORTS = {"http": 80, "https": 443}
 _UNKNOWN_CERTIFICATE = (
     "Check the clock of this machine and the certificate of that one. One of an authority of your own is "
@@ -105,8 +107,7 @@ class Response:
         encoding = self.headers.get("Content-Encoding", "identity").lower()
         if encoding not in {"", "identity"}:
             raise BadAnswer(f"{shown(self.url)} answered with a {encoding[:20]} encoding that was not asked for.")
-        announced = self.headers.get("Content-Length", "")
-        return self._body.read(limit, seconds, int(announced) if announced.isdecimal() else None)
+        return self._body.read(limit, seconds, byte_count(self.headers.get("Content-Length", "")))
 
     def close(self) -> None:
         """The connection is kept for the next request when the whole body was read, or when there is none."""
@@ -146,11 +147,14 @@ class Client:
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         credentials: Mapping[str, str] | None = None,
+        seconds: float | None = None,
     ) -> Response:
         """Ask, follow redirects, and return the answer with its body unread, whatever its status. Raises NetError.
 
-        `credentials` are headers for the host of `url` alone: they are dropped at a redirect to another.
+        `credentials` are headers for the host of `url` alone: they are dropped at a redirect to another. After
+        `seconds` no further redirect is followed.
         """
+        end = None if seconds is None else time.monotonic() + seconds
         home = current = self._checked(url)
         seen = {current.url}
         for _ in range(MAX_REDIRECTS + 1):
@@ -164,6 +168,8 @@ class Client:
             if current.url in seen:
                 raise TooManyRedirects(f"{shown(url)} redirects in a circle.")
             seen.add(current.url)
+            if end is not None and time.monotonic() >= end:
+                raise TimedOut(f"{shown(url)} redirects on and on, and did not answer within {seconds:.0f} s.")
         raise TooManyRedirects(f"{shown(url)} redirects more than {MAX_REDIRECTS} times.")
 
     def check(self, url: str) -> None:
@@ -236,9 +242,11 @@ class Client:
 
 def _leave(answer: requests.Response) -> None:
     """A redirect has been read; a short text with it is read, too, so that the connection can be used again."""
-    length = answer.headers.get("Content-Length", "")
-    if length.isdecimal() and int(length) <= _SHORT_TEXT:
-        answer.raw.drain_conn()
+    length = byte_count(answer.headers.get("Content-Length", ""))
+    if length is not None and length <= _SHORT_TEXT:
+        # Who sends that slowly is not waited for.
+        with contextlib.suppress(NetError):
+            Body(answer.raw, "", _SHORT_SECONDS).read(_SHORT_TEXT, _SHORT_SECONDS, None)
     answer.close()
 
 

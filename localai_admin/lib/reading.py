@@ -23,20 +23,24 @@ class Silence:
 
     def __init__(self, url: str, stall: float) -> None:
         self._url, self._stall = url, stall
-        self._seconds, self._count = 0.0, 0
+        self._seconds, self._count, self._quiet = 0.0, 0, 0.0
 
     def broken(self, count: int) -> None:
         """So many bytes came."""
         self._count += count
+        self._quiet = 0.0
         if self._count >= LITTLE:
             self._seconds, self._count = 0.0, 0
 
     def lasted(self, seconds: float) -> None:
         """So much longer. Raises Stalled when that is too long altogether."""
         self._seconds += seconds
-        if self._seconds >= self._stall:
-            sent = f"only {self._count:,} bytes in" if self._count else "no data for"
-            raise Stalled(f"{self._url} sent {sent} {self._seconds:.0f} s.")
+        self._quiet += seconds
+        if self._seconds < self._stall:
+            return
+        if self._quiet > self._stall / 2:
+            raise Stalled(f"{self._url} sent no data for {self._quiet:.0f} s.")
+        raise Stalled(f"{self._url} sent only {self._count:,} bytes in {self._seconds:.0f} s.")
 
 
 class Body:
@@ -208,6 +212,13 @@ class Body:
             return False
         finally:
             sock.settimeout(self._stall)
+
+
+def byte_count(text: str) -> int | None:
+    """Bytes, as a header says them; None for what is no number, or more than any file has."""
+    if not (text.isascii() and text.isdecimal() and len(text) < 20):
+        return None
+    return int(text) if int(text) < 1 << 63 else None
 
 
 def _announced(raw: Any) -> int | None:

@@ -1,4 +1,4 @@
-"""A console that has been used: a gallery, an installed and loaded model, jobs that went well and badly."""
+"""A console that has been used: a gallery, a loaded model, one with an update, jobs that went well and badly."""
 
 import json
 import time
@@ -21,7 +21,7 @@ template:
 """
 
 SCRIPT = """
-import json, time
+import json, pathlib, time
 from django.contrib.auth.models import Group, User
 from gallery.models import Gallery, Entry, Job
 from gallery.services import installs, plans, refresh
@@ -47,6 +47,9 @@ while time.time() < end:
 else:
     tiny = services.instance_for("tiny")
     raise SystemExit(f"{{failed.state}} {{good.state}} {{good.error}} {{tiny.state}} {{tiny.reason}}")
+offered = pathlib.Path("{own}")
+offered.write_text(offered.read_text().replace("{{model: small.gguf}}", "{{model: small.gguf}}, context_size: 512"))
+refresh.refresh_now(broken.pk)
 owned = [Entry.objects.get(gallery=broken, name=name) for name in ("small", "lost-file")]
 wishes = [installs.wish_for(one, f"my-{{one.name}}") for one in owned]
 found = [plans.request_plan(wish, person) for wish in wishes]

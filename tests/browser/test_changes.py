@@ -148,9 +148,9 @@ def test_a_model_is_imported_from_a_repository_with_the_quantisation_and_the_eye
         page.get_by_role("link", name="Hugging Face").click()
         page.get_by_label("Repository").fill("ada/seer-GGUF")
         page.get_by_role("button", name="List its files").click()
-        page.get_by_label(re.compile("^Q8_0")).check()
+        page.get_by_role("radio", name=re.compile("Q8_0")).check()
         page.get_by_label("Eyes or ears (mmproj)").select_option("mmproj-seer-F16.gguf")
-        page.get_by_label("Name", exact=False).last.fill("seer")
+        page.get_by_label("Name on this host").fill("seer")
         assert not hub.asked("/resolve/"), "a file was asked for before the plan"
         page.get_by_role("button", name="Show the plan").click()
         worked_out(page)

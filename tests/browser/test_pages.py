@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import NAME, PASSWORD, PHONE, WIDE, sign_in
 from tests.browser.seed import seed
+from tests.fakes import hub_server
 from tests.fakes.console import Console
 
 PAGES = {
@@ -21,6 +22,8 @@ PAGES = {
     "import": "/import/",
     "import of a text": "/import/text/",
     "import of a repository": "/import/repository/",
+    "repository to choose from": "/import/repository/?repo=ada/seer-GGUF",
+    "repository that is not there": "/import/repository/?repo=ada/nothing",
     "import of a path": "/import/path/",
     "import of a list": "/import/list/",
     "jobs": "/jobs/",
@@ -34,6 +37,9 @@ PAGES = {
     "monitor": "/monitor/",
     "monitored": "/monitor/tiny/",
     "delete": "/gallery/delete/tiny/",
+    "updates": "/gallery/updates/",
+    "revisions": "/gallery/revisions/small/",
+    "entry with an update": "/gallery/own/small/",
     "galleries": "/gallery/galleries/",
     "gallery added": "/gallery/galleries/add/",
     "gallery edited": "/gallery/galleries/1/",
@@ -50,10 +56,20 @@ PAGES = {
 
 @pytest.fixture(scope="module")
 def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Console, dict[str, str]]]:
-    """A console with a gallery, a loaded model, and jobs that went well and badly."""
+    """A console with a gallery, a loaded model, and jobs that went well and badly, beside a hub with one repository."""
     folder = tmp_path_factory.mktemp("seeded")
-    with Console(folder / "data", LOCALAI_ADMIN_GALLERY_ICONS="false", LOCALAI_ADMIN_FILE_ROOTS=str(folder)) as console:
-        yield console, seed(console, folder, NAME, PASSWORD)
+    with hub_server.running() as hub:
+        sizes = {"seer-Q4_K_M.gguf": 3 << 30, "seer-Q8_0.gguf": 5 << 30, "mmproj-seer-F16.gguf": 800 << 20}
+        hub.has("ada/seer-GGUF", {"README.md": b"# Seer"}, sizes=sizes, facts={"cardData": {"license": "apache-2.0"}})
+        settings = {
+            "LOCALAI_ADMIN_GALLERY_ICONS": "false",
+            "LOCALAI_ADMIN_FILE_ROOTS": str(folder),
+            "LOCALAI_ADMIN_ALLOW_HTTP": "true",
+            "LOCALAI_ADMIN_TRUSTED_HOSTS": hub.host,
+            "HF_ENDPOINT": hub.address,
+        }
+        with Console(folder / "data", **settings) as console:
+            yield console, seed(console, folder, NAME, PASSWORD)
 
 
 def serious(page: Page) -> list[str]:

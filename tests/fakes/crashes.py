@@ -18,10 +18,9 @@ import psutil
 import yaml
 
 from gallery.downloads.partial import bytes_here
-from gallery.downloads.ranges import Ranges
 from localai_admin.lib.supervise import answers
 from models.runtime.identity import Identity, marked
-from tests.fakes import http_server, tiny_gguf
+from tests.fakes import http_server, power, tiny_gguf
 from tests.fakes.console import Console
 from tests.fakes.node import FAKES
 from tests.fakes.person import Person
@@ -305,17 +304,7 @@ class Site:
         for identity in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(identity.pid, signal.SIGKILL)
-        for kept in self.models.glob(".ingest/*/state.json"):
-            state = json.loads(kept.read_text())
-            for file in state["files"].values():
-                part = kept.parent / file["part"]
-                if not part.exists() or file["verified"]:
-                    continue
-                with part.open("r+b") as opened:
-                    for start, end in Ranges(map(tuple, file["synced"])).gaps(part.stat().st_size):
-                        opened.seek(start)
-                        opened.write(b"\0" * (end - start))
-            kept.write_text(json.dumps(state | {"boot": "before the power went"}))
+        power.lose(self.models)
 
     def up(self) -> None:
         self.kills.clear()

@@ -242,7 +242,7 @@ class _Handler(BaseHTTPRequestHandler):
             for at in range(0, len(body), 4000):
                 piece = body[at : at + 4000]
                 self.wfile.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
-                self._sent(piece)
+                self._count(piece)
             if cut is None and page.stall is None:
                 self.wfile.write(b"0\r\n\r\n")
         else:

@@ -57,17 +57,21 @@ class Kind:
 
 @dataclass
 class Lane:
-    """One process with a data folder, a server, and workers that it kills. `whole`: all of `up`, not a worker alone."""
+    """One process with a data folder, a server, and workers that it kills.
+
+    `whole`: all of `up`, not a worker alone; `power` is lost at each kill, too; `short`: of smaller models.
+    """
 
     folder: Path
     kills: int
     seed: int
     whole: bool = False
     short: bool = False
+    power: bool = False
 
     def start(self) -> "subprocess.Popen[str]":
         self.folder.mkdir(parents=True)
-        options = [*(["--whole"] if self.whole else []), *(["--short"] if self.short else [])]
+        options = [f"--{name}" for name in ("whole", "short", "power") if getattr(self, name)]
         command = [sys.executable, "-m", "tests.fakes.install_kills", str(self.folder), str(self.kills), str(self.seed)]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LOCALAI_", "DJANGO_"))}
         environment = {

@@ -3,6 +3,7 @@
 import html
 import random
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +15,7 @@ from django.utils import timezone
 
 from gallery.downloads.partial import bytes_here
 from gallery.models import Entry, Gallery, Job
-from gallery.services import installs, running
+from gallery.services import installs, jobs, leftovers, running
 from gallery.services.running import JobRun
 from gallery.states import State
 from tests.fakes.downloads import QUICK, SHORT
@@ -101,6 +102,19 @@ class TwoFiles:
             Job.objects.filter(pk=self.job.pk).update(next_try_at=timezone.now())
         else:
             self.press("retry")
+
+    def lose_worker(self) -> None:
+        """Whoever worked on it is gone, or taken for gone: somebody else may have it."""
+        if self.job.state == State.RETRYING:
+            self.ask_again()
+        jobs.recover(timezone.now() + timedelta(hours=1))
+        self.job.refresh_from_db()
+        assert self.job.state == State.QUEUED
+
+    def end(self) -> None:
+        """Call a failed install off for good: its bytes go, the next one begins anew."""
+        self.press("dismiss")
+        leftovers.sweep(timezone.now())
 
     def press(self, act: str) -> None:
         """A button of the job's page."""

@@ -192,7 +192,8 @@ def test_a_dropped_line_is_taken_up_again_from_the_bytes_that_are_here(entry, mo
     job = installs.request_install(entry, "", None)
     install(job)
     assert (job.state, job.attempt) == (State.DONE, 1)
-    assert server.asked("/phi.gguf")[-1].headers["range"].startswith("bytes=200000-")
+    ranges = [request.headers.get("range", "") for request in server.asked("/phi.gguf")]
+    assert any(asked.startswith("bytes=200000-") for asked in ranges)
     assert (models_path / "phi.gguf").read_bytes() == WEIGHTS
 
 

@@ -70,6 +70,25 @@ def test_one_at_work_rests_when_the_worker_has_let_go_and_the_try_is_not_counted
     assert (job.bytes_done, part.exists()) == (40, True)
 
 
+def test_the_bytes_that_came_just_before_a_pause_are_told_and_the_work_began_when_it_first_did(person):
+    job = an_install()
+
+    def work(run):
+        run.move(State.DOWNLOADING)
+        run.progress(40, 1000, fetched=40)
+        run.progress(44, 1000, fetched=44, files=[running.FileProgress("phi.gguf", 44, 1000, "downloading")])
+        assert jobs.request_pause(Job.objects.get(pk=job.pk), person)
+        run.stop.wait(1.0)
+        run.check()
+
+    running.run(job.pk, work)
+    assert (fresh(job).state, job.bytes_done, job.bytes_fetched) == (State.PAUSED, 44, 44)
+    began = job.started_at
+    assert jobs.resume(job, person)
+    running.run(job.pk, lambda run: run.move(State.COMMITTING) or "done")
+    assert (fresh(job).state, job.started_at) == (State.DONE, began)
+
+
 def test_one_that_goes_on_keeps_its_place_and_wakes_a_worker(person):
     first, second = an_install("a"), an_install("b")
     jobs.request_pause(first, person)

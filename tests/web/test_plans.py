@@ -406,6 +406,16 @@ def test_a_model_that_is_installed_has_its_changes_told(entry, models_path):
     assert plan.data["totals"]["fetch"] == 0
 
 
+def test_a_file_that_is_another_one_is_told_with_both_of_its_sizes(entry, server, models_path):
+    running.run(installs.request_install(entry, "", None).pk, installs.run_install)
+    weights = WEIGHTS + b"more"
+    uri = server.gives("/newer.bin", weights)
+    change(entry, files=[{"filename": "phi.bin", "sha256": sha(weights), "uri": uri}, entry.data["files"][1]])
+    changed = planned(entry).data["changes"]["files"]["changed"]
+    sizes = [(file["filename"], file["before"]["size"], file["after"]["size"]) for file in changed]
+    assert sizes == [("phi.bin", len(WEIGHTS), len(weights))]
+
+
 def test_old_plans_are_swept(entry):
     old, new = planned(entry), planned(entry, "new")
     Plan.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(days=8))

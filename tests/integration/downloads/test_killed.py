@@ -9,6 +9,7 @@ import pytest
 
 from gallery.downloads.pace import Unlimited
 from gallery.downloads.store import Ingest
+from tests.fakes import power
 from tests.fakes.downloads import BIG, MIB, child, fetch, install, put_in_place, spec, until_here
 from tests.fakes.http_server import Server
 
@@ -49,6 +50,31 @@ def test_kills_at_any_moment_with_several_connections_cost_no_more_than_was_on_t
     assert (models / "a.gguf").read_bytes() == BIG
     assert (models / "b.gguf").read_bytes() == small
     assert server.sent["/f"] + server.sent["/g"] < len(BIG) + len(small) + 6 * 4 * _ON_THE_LINE
+
+
+def test_after_a_loss_of_power_only_what_was_waited_for_counts(server: Server, models: Path) -> None:
+    """The rest may be anything: here it is zeros."""
+    files = [
+        spec(server.gives("/f", BIG, pause=0.02), BIG, "a.gguf"),
+        spec(server.gives("/g", BIG[: 9 * MIB], pause=0.02), BIG[: 9 * MIB], "b.gguf"),
+    ]
+    killed = child(models, 4, *files)
+    until_here(models, files[0], 24 * MIB)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait(10)
+    written = sum(Ingest(models, "job-1").size_of(file) for file in files)
+    zeroed, before = power.lose(models), server.sent["/f"] + server.sent["/g"]
+    ingest = Ingest(models, "job-1")
+    kept = sum(ingest.size_of(file) for file in files)
+    assert 0 < kept < written
+    assert zeroed >= written - kept
+    fetch(ingest, *files)
+    put_in_place(ingest, files, [])
+    assert (models / "a.gguf").read_bytes() == BIG
+    assert (models / "b.gguf").read_bytes() == BIG[: 9 * MIB]
+    fetched = server.sent["/f"] + server.sent["/g"] - before
+    missing = len(BIG) + 9 * MIB - kept
+    assert missing <= fetched < missing + 4 * _ON_THE_LINE
 
 
 @pytest.mark.parametrize("connections", [1, 4])
