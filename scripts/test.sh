@@ -32,7 +32,8 @@ if ! find_postgres >/dev/null; then
     echo "NOT RUN: the tests on PostgreSQL, for want of it (on Debian: apt-get install postgresql)"
     LEFT_OUT="${LEFT_OUT:+$LEFT_OUT and }not postgres"
 fi
+# Two processes: most tests of whole consoles wait more than they work. A file's tests stay together.
 if [ -z "$LEFT_OUT" ]; then
-    exec python -m pytest --cov --cov-report=term --cov-fail-under=85 "$@"
+    exec python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=85 "$@"
 fi
-exec python -m pytest -m "$LEFT_OUT" --cov --cov-report=term "$@"
+exec python -m pytest -n 2 --dist loadfile -m "$LEFT_OUT" --cov --cov-report=term "$@"
