@@ -29,7 +29,7 @@ types: $(DEV_READY)  ## Types, strict in the pure modules
 bench: $(DEV_READY)  ## Measure speed, memory and page weight; prints a table
 	$(BIN)/python -m tests.bench $(ARGS)
 
-soak: $(DEV_READY)  ## Kill parts of a console at random for a quarter of an hour, and look whether anything is lost
+soak: $(DEV_READY)  ## Kill 200 workers of installs, then parts of a console at random, and look whether anything is lost
 	$(BIN)/python -m tests.soak $(ARGS)
 
 proto: $(DEV_READY)  ## Make the gRPC stubs anew from the .proto file

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from gallery.markdown import is_safe_link
 from gallery.models import Entry
+from localai_admin.lib.net import shown
 from localai_admin.lib.plain import list_at, map_at
 from models import configs
 
@@ -72,7 +73,7 @@ def _files(data: Mapping[str, Any]) -> Iterator[FileFacts]:
             uri, size = _text(item.get("uri")), item.get("size")
             yield FileFacts(
                 filename=_text(item.get("filename")) or uri.rpartition("/")[2],
-                uri=uri,
+                uri=shown(uri),
                 source=source_of(uri),
                 sha256=_text(item.get("sha256")),
                 size=size if isinstance(size, int) and size >= 0 else None,

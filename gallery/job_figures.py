@@ -10,6 +10,9 @@ from gallery.states import Kind, State
 QUIET_SECONDS = 5.0
 #: What is said of a file that needs nothing more.
 WHOLE = frozenset({"verified", "already here", "deleted"})
+#: What is said of a file while somebody works on it, and what instead when nobody does.
+_AT_WORK = frozenset({"checking", "downloading", "verifying"})
+_AT_REST = {State.PAUSED: "paused", State.QUEUED: "waiting", State.RETRYING: "waiting"}
 #: An unfinished bar stops here: it is full when every digest matched and the files are in place.
 _NEARLY = 0.99
 
@@ -79,14 +82,20 @@ def file_figures(job: Job, file: JobFile, folder: str = "") -> FileFigures:
     return FileFigures(
         file=file,
         name=file.filename.removeprefix(folder),
-        # Nobody has verified what there was no digest for.
-        status="whole" if without_digest and file.status == "verified" else file.status,
+        status=_status(job, file, without_digest),
         without_digest=without_digest,
         whole=whole,
         value=value,
         tone=tone,
         shows_bar=bool(file.size) or (job.is_working and file.done > 0),
     )
+
+
+def _status(job: Job, file: JobFile, without_digest: bool) -> str:
+    if file.status in _AT_WORK and not job.is_working:
+        return _AT_REST.get(State(job.state), "not whole")
+    # Nobody has verified what there was no digest for.
+    return "whole" if without_digest and file.status == "verified" else file.status
 
 
 def most_telling(rows: list[FileFigures], count: int) -> list[FileFigures]:

@@ -7,6 +7,10 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2
 _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(/welcome/)[^/\s\"']+"), r"\1(hidden)"),
     (re.compile(r"(://)[^/\s\"'@]+@"), r"\1(hidden)@"),
+    (
+        re.compile(r"([?&][^=&\s]*(?:token|secret|password|key|sig|signature|credential)=)[^&\s\"']+", re.I),
+        r"\1(hidden)",
+    ),
     (re.compile(r"\bhf_[A-Za-z0-9]{8,}"), "(hidden)"),
     (re.compile(r"(\bbearer\s+)[^\s\"']+", re.IGNORECASE), r"\1(hidden)"),
 )

@@ -147,7 +147,7 @@ def read_header(read: Read, *, whole: bool = False, budget: int = BUDGET) -> Ggu
     """
     reader = Reader(read, budget)
     if (magic := reader.take(4)) != MAGIC:
-        raise NotGguf(f"This is no GGUF file: it begins with {magic!r}.")
+        raise NotGguf(f"This is no GGUF file: it begins with the bytes {magic.hex(' ')}.")
     reader.find_order()
     tensors, keys = reader.counts()
     return _filled(reader, Gguf(reader.version, tensors), keys, whole)

@@ -14,6 +14,9 @@ _CAMEL = re.compile(r"[a-z](Token|Secret|Password|Key)$")
 _OPTION = re.compile(r"([A-Za-z0-9_.-]+)([:=])(.+)", re.DOTALL)
 #: A name and a password in an address.
 _USER = re.compile(r"(://)[^/\s\"'@]+@")
+#: A parameter of an address, and those that open what it leads to whoever asks.
+_PARAMETER = re.compile(r"([?&])([^=&#\s]+)=([^&#\s]*)")
+_SIGNS = re.compile(r"sig|signature|key|auth|x-\w+-(signature|credential|security-token)", re.IGNORECASE)
 
 
 def masked(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,7 +36,11 @@ def _text(value: str) -> str:
     option = _OPTION.fullmatch(value)
     if option and _is_secret(option[1]):
         return f"{option[1]}{option[2]}{HIDDEN}"
-    return _USER.sub(rf"\1{HIDDEN}@", value)
+    return _PARAMETER.sub(_parameter, _USER.sub(rf"\1{HIDDEN}@", value)) if "://" in value else value
+
+
+def _parameter(found: re.Match[str]) -> str:
+    return f"{found[1]}{found[2]}={HIDDEN}" if _is_secret(found[2]) or _SIGNS.fullmatch(found[2]) else found[0]
 
 
 def _is_secret(key: str) -> bool:

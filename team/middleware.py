@@ -68,13 +68,15 @@ class share_polls:
             return self.get_response(request)
         session = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
         request.get_host()
-        self.polls.note((session, request.path))
         known = self.passes.of(session)
         if known is None:
             response = self.get_response(request)
             if hasattr(response, "shared_version"):
                 self.passes.remember(request)
+                self.polls.note((session, request.path))
             return response
+        # Only pages of people who are signed in count: else a stranger could make everybody's ask less often.
+        self.polls.note((session, request.path))
         return self._shared(request, (request.path, self._question(request), known.permissions))
 
     def _shared(self, request: HttpRequest, key: Hashable) -> HttpResponseBase:

@@ -27,7 +27,7 @@ LONGEST_WAIT = 4.0
 #: States in which a kill finds nothing under way any more.
 OVER = {"done", "stopped"}
 #: Lanes in which workers are killed, and one in which all of `up` is; of that many kills one is in that.
-LANES, OF_WHOLE = 3, 8
+LANES, OF_WHOLE = 2, 5
 #: The model of the starter gallery.
 NAME = "gemma-3-270m-q4_k_m"
 

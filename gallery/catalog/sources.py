@@ -103,7 +103,7 @@ def fetch_index(
 
 
 def _fetched(source: str, known: Known, fetcher: Fetcher, check: Callable[[], None], *, own: bool) -> Fetched:
-    address = _followed(source, fetcher) if source.endswith(".ref") else source
+    address = _followed(source, fetcher) if _is_reference(source) else source
     asked = (known.etag, known.last_modified) if own and known.digest else ("", "")
     document = fetcher(address, etag=asked[0], last_modified=asked[1], limit=MAX_INDEX_BYTES)
     digest = known.digest if document.body is None else sha256(document.body).hexdigest()
@@ -111,6 +111,12 @@ def _fetched(source: str, known: Known, fetcher: Fetcher, check: Callable[[], No
     # Not every server has validators: the digest is compared before anything is read.
     index = None if document.body is None or digest == known.digest else parse(document.body, check)
     return Fetched(index, now, source)
+
+
+def _is_reference(source: str) -> bool:
+    """Whether it is the name of a .ref file, and not a host that is called so: its answer would choose another host."""
+    _, is_url, rest = source.partition("://")
+    return source.endswith(".ref") and (not is_url or "/" in rest)
 
 
 def _followed(reference: str, fetcher: Fetcher) -> str:

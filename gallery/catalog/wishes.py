@@ -7,6 +7,7 @@ from typing import Any
 from gallery.catalog import configurations, documents, written
 from gallery.catalog.errors import ImportRefused
 from localai_admin.lib import yaml
+from localai_admin.lib.net import shown
 from models.configs import ConfigInvalid, validate
 
 ENTRY, RECIPE, CONFIGURATION = "an entry", "a recipe", "a configuration"
@@ -93,7 +94,7 @@ def called(item: object) -> str:
     words = (
         (documents.text(item.get(key)) for key in ("name", "id", "url", "config_url")) if isinstance(item, dict) else ()
     )
-    return next((word[:200] for word in words if word), "")
+    return next((shown(word)[:200] if "://" in word else word[:200] for word in words if word), "")
 
 
 def _configuration(config: Mapping[str, Any]) -> Wish:

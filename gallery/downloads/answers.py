@@ -85,7 +85,15 @@ def _wait(response: Response) -> float | None:
     text = response.headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdecimal():
         return min(float(text), _LONGEST_WAIT)
+    until = _moment(text)
+    # A date is one of the server's clock; ours may be another.
+    now = _moment(response.headers.get("Date", "")) or time.time()
+    return None if until is None else min(max(0.0, until - now), _LONGEST_WAIT)
+
+
+def _moment(text: str) -> float | None:
+    """Seconds since 1970; None for what is no date."""
     try:
-        return min(max(0.0, parsedate_to_datetime(text).timestamp() - time.time()), _LONGEST_WAIT)
+        return parsedate_to_datetime(text).timestamp()
     except (ValueError, TypeError, OverflowError):
         return None

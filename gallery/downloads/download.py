@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gallery.downloads.crew import Crew
+from gallery.downloads.errors import NoSpace
 from gallery.downloads.pace import Pace, Unlimited
 from gallery.downloads.patience import Patience
 from gallery.downloads.plan import check_space
@@ -140,20 +141,31 @@ class _Download:
 
     def _fetch(self, wanted: Sequence[_File], pace: Pace, patience: Patience) -> None:
         specs = [file.spec for file in wanted]
-        with Crew(specs, self._ingest, self._transport, pace=pace, patience=patience, meter=self._meter) as crew:
-            while crew.is_at_work():
+        crew = Crew(specs, self._ingest, self._transport, pace=pace, patience=patience, meter=self._meter)
+        try:
+            with crew:
+                while crew.is_at_work():
+                    self._show(wanted, crew)
+                    crew.wait()
                 self._show(wanted, crew)
-                crew.wait()
-            self._show(wanted, crew)
+        except NoSpace:
+            self._look_at(wanted, crew)
+            # What all of them need is more than what the first one lacked.
+            self._check_space(wanted)
+            raise
 
     def _show(self, wanted: Sequence[_File], crew: Crew) -> None:
+        self._tell() if self._look_at(wanted, crew) else self._tick()
+
+    def _look_at(self, wanted: Sequence[_File], crew: Crew) -> bool:
+        """How far the crew is with each file; returns whether there is anything to tell at once."""
         changed = False
         for file, fetch in zip(wanted, crew.fetches, strict=True):
             changed |= fetch.status != file.status
             file.status = fetch.status
             if fetch.is_begun:
                 file.done, file.total = fetch.done, fetch.total if fetch.total is not None else file.total
-        self._tell() if changed else self._tick()
+        return changed
 
     # --- how far it is
 

@@ -23,6 +23,7 @@ DownloadError            cause               retry
 """
 
 from localai_admin.lib import neterrors
+from localai_admin.lib.plain import without_passwords
 from localai_admin.lib.units import bytes_text
 
 
@@ -39,7 +40,7 @@ class DownloadError(Exception):
 
     def __init__(self, text: str, *, action: str = "") -> None:
         self.action = action or self.action
-        super().__init__(text)
+        super().__init__(without_passwords(text))
 
 
 class Network(DownloadError):

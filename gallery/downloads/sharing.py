@@ -10,6 +10,10 @@ from gallery.downloads.ranges import Range
 LEAST_PART, MOST_PART = 4 << 20, 32 << 20
 #: A range is left to whoever has it when fewer bytes are missing, or when it takes no longer than so many seconds.
 _LEAST_STOLEN, _WORTH_STEALING = 128 << 10, 0.3
+#: Nothing is taken from a connection that has waited for its first byte for less than that, and of one that has begun
+#: a moment ago the speed is not known yet: two idle connections would take the same range from each other all the time,
+#: and each time give up an answer that is on its way. Seconds.
+_FIRST_BYTE, _YOUNG = 3.0, 0.5
 #: Of small remains the place where they are divided is a multiple of this. Bytes.
 _FINE = 16 << 10
 
@@ -29,9 +33,19 @@ class Claim:
     def __post_init__(self) -> None:
         self.start, self.began = self.at, time.monotonic()
 
-    def speed(self) -> float:
-        """Bytes a second so far, never zero."""
-        return max(1.0, (self.at - self.start) / max(0.001, time.monotonic() - self.began))
+    def speed(self, usual: float) -> float:
+        """Bytes a second so far, never zero; of one that has just begun not less than the `usual`."""
+        own = (self.at - self.start) / max(0.001, self.age)
+        return max(1.0, own, usual if self.age < _YOUNG else 0.0)
+
+    @property
+    def age(self) -> float:
+        """Seconds."""
+        return time.monotonic() - self.began
+
+    @property
+    def awaits_answer(self) -> bool:
+        return self.at == self.start and self.age < _FIRST_BYTE
 
     @property
     def is_done(self) -> bool:
@@ -71,10 +85,11 @@ class Shares:
 
         `speed` is what a connection brings, in bytes a second: both should end at the same time.
         """
-        victim = max(self.active, key=lambda claim: claim.left / claim.speed(), default=None)
+        begun = [claim for claim in self.active if not claim.awaits_answer]
+        victim = max(begun, key=lambda claim: claim.left / claim.speed(speed), default=None)
         if victim is None or victim.end is None or victim.left < _LEAST_STOLEN:
             return None
-        end, left, own = victim.end, victim.left, victim.speed()
+        end, left, own = victim.end, victim.left, victim.speed(speed)
         if left / own < _WORTH_STEALING:
             return None
         kept = int(left * own / (own + max(speed, own, 1.0)))

@@ -128,7 +128,7 @@ class Ingest:
         return Partial(self.folder / entry.part, entry, self.reserve)
 
     def accept(self, file: FileSpec, sha256: str) -> None:
-        """All bytes are there and right. It is remembered at the next `save`, which waits until they are on the disk."""
+        """All bytes are there and right. The next `save` waits until they are on the disk, and remembers it."""
         with self._lock:
             entry = self._state.files[file.filename]
             entry.verified = sha256

@@ -17,6 +17,8 @@ BLOCK = 512
 _CHUNK = 1 << 20
 #: Long names and their like; more is nothing that a name needs.
 _MOST_BESIDE = 64 << 10
+#: What a file system can have in one file.
+_MOST_BYTES = (1 << 62) - 1
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _KINDS: dict[bytes, Literal["file", "folder", "link"]] = {
@@ -73,7 +75,7 @@ def _header(block: bytes, name: str) -> tarfile.TarInfo:
         header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except (tarfile.HeaderError, ValueError):
         raise BadArchive(f"{name} is no tar archive, or is damaged.") from None
-    if header.size < 0:
+    if not 0 <= header.size <= _MOST_BYTES:
         raise BadArchive(f"{name} is damaged: it has a file of {header.size:,} bytes.")
     return header
 
@@ -91,7 +93,7 @@ def _member(reader: "_Reader", header: tarfile.TarInfo, beside: dict[str, str]) 
 
 
 def _number(text: str, name: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= _MOST_BYTES):
         raise BadArchive(f"{name} is damaged: it has a file of {text[:20]!r} bytes.")
     return int(text)
 
@@ -101,7 +103,7 @@ def _pax(reader: "_Reader", size: int) -> dict[str, str]:
     data, found = reader.small(size), {}
     while data:
         length, _, _ = data.partition(b" ")
-        if not length.isdigit() or not len(length) + 2 < int(length) <= len(data):
+        if not length.isdigit() or len(length) > 6 or not len(length) + 2 < int(length) <= len(data):
             raise BadArchive(f"{reader.name} is damaged: a record in it has no length.")
         key, _, value = data[len(length) + 1 : int(length) - 1].partition(b"=")
         found[_text(key)] = _text(value)

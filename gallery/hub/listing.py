@@ -110,7 +110,7 @@ class Hub:
         """The document at an address, and the address of the next page."""
         credentials = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         try:
-            with self.client.open(address, credentials=credentials) as answer:
+            with self.client.open(address, credentials=credentials, seconds=max(0.0, end - time.monotonic())) as answer:
                 self._refuse(answer, reference)
                 left = end - time.monotonic()
                 if left <= 0:

@@ -28,6 +28,8 @@ from team.people import name_of
 
 #: A working job whose heartbeat is older than this has lost its worker.
 HEARTBEAT_LOST = timedelta(seconds=30)
+#: No job waits longer than this for its next try, whatever a server asks for: it is an hour at most.
+LONGEST_RETRY = timedelta(hours=2)
 
 
 class JobQuerySet(models.QuerySet["Job"]):
@@ -52,8 +54,22 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.line().filter(state=State.QUEUED, wanted=Wanted.RUN)
 
     def abandoned(self, now: datetime) -> Self:
-        """Working, but nobody has kept the heartbeat: the worker died."""
-        return self.working().filter(heartbeat_at__lt=now - HEARTBEAT_LOST)
+        """Working, but nobody has kept the heartbeat: the worker died.
+
+        One of the future is no heartbeat either: the clock was set back since, and nobody has written one after that.
+        """
+        stale = models.Q(heartbeat_at__lt=now - HEARTBEAT_LOST) | models.Q(heartbeat_at__gt=now + HEARTBEAT_LOST)
+        return self.working().filter(stale)
+
+    def due(self, now: datetime) -> Self:
+        """Waiting for a next try whose time has come, or is further away than any wait: then the clock was set back."""
+        come = models.Q(next_try_at__lte=now) | models.Q(next_try_at__gt=now + LONGEST_RETRY)
+        return self.filter(state=State.RETRYING).filter(come)
+
+    def overlooked(self, before: datetime, now: datetime) -> Self:
+        """Queued since before then, so that its message is lost; or since a later moment: the clock was set back."""
+        changed = models.Q(changed_at__lte=before) | models.Q(changed_at__gt=now)
+        return self.filter(state=State.QUEUED).filter(changed)
 
 
 class Job(models.Model):

@@ -10,7 +10,7 @@ from gallery.catalog.wishes import Wish
 from gallery.hub import configuration
 from gallery.models import Entry
 from gallery.services import outside
-from gallery.services.transport import downloader
+from gallery.services.transport import downloader, refuse
 from localai_admin.lib.net import shown
 from localai_admin.lib.paths import is_model_name
 
@@ -23,8 +23,12 @@ def of_address(address: str, name: str = "", seconds: float = outside.SECONDS) -
     Raises CatalogError and DownloadError; for an index the sentence says where that goes.
     """
     address = address.strip()
+    # What a registry is asked has limits of its own, which are longer than a person waits.
+    refuse(address)
     with downloader(timeouts=outside.TIMEOUTS) as transport:
-        body = outside.ask(lambda: transport.fetch(address, limit=MAX_RECIPE_BYTES).body, shown(address), seconds)
+        body = outside.ask(
+            lambda: transport.fetch(address, limit=MAX_RECIPE_BYTES, seconds=seconds).body, shown(address), seconds
+        )
     content = documents.load(body or b"", "a model's configuration", MAX_RECIPE_BYTES)
     wishes.refuse_list(content)
     found = parse_recipe(body or b"")

@@ -24,7 +24,7 @@ from gallery.services.exchange import Origin, owned_by
 from gallery.services.running import FileProgress, JobRun
 from gallery.services.transport import downloader
 from gallery.states import Kind, State
-from localai_admin.lib.net import Timeouts
+from localai_admin.lib.net import Timeouts, shown
 from localai_admin.lib.paths import UnsafePath, file_name_for_model
 from models import inventory
 
@@ -155,7 +155,8 @@ def _done(run: JobRun, ingest: Ingest) -> str:
 
 
 def _plan(run: JobRun, recipe: InstallRecipe) -> None:
-    run.plan({"filename": file.filename, "uri": file.uri[:2000], "sha256": file.sha256} for file in recipe.files)
+    """The rows are for people: an address in them is without what may be secret in it."""
+    run.plan({"filename": file.filename, "uri": shown(file.uri), "sha256": file.sha256} for file in recipe.files)
 
 
 def _show(run: JobRun, snapshot: Snapshot) -> None:

@@ -175,11 +175,11 @@ def recover(now: datetime, at_start: bool = False) -> list[UUID]:
     `at_start`: this node's worker process is new, so jobs of one that is gone need not wait for their heartbeat to
     go stale, nor queued ones for their message to be late.
     """
-    due = Job.objects.filter(state=State.RETRYING, next_try_at__lte=now)
+    due = Job.objects.due(now)
     found = [job for job in _lost(now, at_start) if _requeue_lost(job)] + [job for job in due if end_wait(job)]
     settled = _settle_wishes()
     late = now if at_start else now - MESSAGE_LOST
-    queued = set(Job.objects.filter(state=State.QUEUED, changed_at__lte=late).values_list("pk", flat=True))
+    queued = set(Job.objects.overlooked(late, now).values_list("pk", flat=True))
     queued |= {job.pk for job in found if job.state == State.QUEUED} - {job.pk for job in settled}
     if queued:
         for pk in queued - queue.waiting():

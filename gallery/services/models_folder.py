@@ -10,6 +10,7 @@ from time import monotonic, sleep
 
 from django.conf import settings
 
+from gallery.downloads.faults import local_faults
 from gallery.services.errors import FolderBusy
 
 #: Between two looks whether it is free. Seconds.
@@ -24,13 +25,13 @@ def changing(seconds: float | None = None) -> Iterator[None]:
 
     A deletion must not take the file that an install has just found there. The worker's threads do most of that, and
     wait for their turn; a page that takes a single file away waits for `seconds` at most, and then raises FolderBusy.
-    Whoever dies lets go.
+    Whoever dies lets go. Raises DownloadError when the data folder cannot be written to.
     """
     deadline = None if seconds is None else monotonic() + seconds
     if not _lock.acquire(timeout=-1 if seconds is None else seconds):
         raise _busy()
     try:
-        descriptor = os.open(_path(), os.O_RDWR | os.O_CREAT, 0o640)
+        descriptor = _opened()
         try:
             _take(descriptor, deadline)
             yield
@@ -58,11 +59,12 @@ def _taken(descriptor: int) -> bool:
     return True
 
 
-def _path() -> Path:
+def _opened() -> int:
     """Beside the console's own data: the models folder may be one that others look into."""
     folder: Path = settings.DATA / "run"
-    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-    return folder / "models-folder.lock"
+    with local_faults(f"The folder {folder}", where=folder):
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        return os.open(folder / "models-folder.lock", os.O_RDWR | os.O_CREAT, 0o640)
 
 
 def _busy() -> FolderBusy:

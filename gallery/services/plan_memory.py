@@ -22,6 +22,8 @@ from models.fit import Fit
 from models.gguf import Gguf, GgufError
 from models.host import Host, host_without_asking, memory
 
+#: For one piece of a header. A plan waits for all of it, and leaves what still hangs to its own end. Seconds.
+_PIECE_SECONDS = 20.0
 #: While the servers are still being asked.
 NOT_YET: dict[str, Any] = {
     "fit": Fit.UNKNOWN.value,
@@ -52,7 +54,7 @@ def header(recipe: InstallRecipe, transport: Downloader, here: Mapping[str, Path
     if name in here:
         return gguf.read_file(here[name], whole=False)
     uri = next(file.uri for file in recipe.files if file.filename == name)
-    return gguf.read_header(lambda offset, length: transport.read(uri, offset, length))
+    return gguf.read_header(lambda offset, length: transport.read(uri, offset, length, seconds=_PIECE_SECONDS))
 
 
 def facts(

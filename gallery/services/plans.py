@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 #: The same question by the same person is the same plan for so long.
 SAME = timedelta(minutes=1)
+#: So many plans may wait or be worked out at a time, and of one person.
+MOST, MOST_OF_ONE = 20, 8
 #: A worker that has not answered after this never will.
 LOST = timedelta(seconds=60)
 #: What is older may not be true any more, and is looked at again before it is acted upon.
@@ -36,6 +38,13 @@ class PlanRefused(JobError):
     cause = "refused"
 
 
+class TooMany(JobError):
+    """The worker has as many plans to work out as it should."""
+
+    cause = "too many"
+    retry = True
+
+
 class NotReady(JobError):
     """The plan is being worked out, maybe again: there is nothing yet that somebody could have agreed to."""
 
@@ -44,7 +53,10 @@ class NotReady(JobError):
 
 
 def request_plan(request: Mapping[str, Any], by: AbstractBaseUser | None) -> Plan:
-    """The plan of what a request of an install asks for; a worker works it out. Raises NameTaken, BadEntry."""
+    """The plan of what a request of an install asks for; a worker works it out.
+
+    Raises NameTaken, BadEntry, TooMany.
+    """
     installs.refuse_taken(request["name"])
     now = timezone.now()
     with transaction.atomic():
@@ -53,9 +65,20 @@ def request_plan(request: Mapping[str, Any], by: AbstractBaseUser | None) -> Pla
         found = next((plan for plan in unused if plan.request == dict(request)), None)
         if found is not None:
             return found
+        _refuse_many(name_of(by))
         plan = Plan.objects.create(subject=request["name"], request=dict(request), by=name_of(by))
         transaction.on_commit(partial(queue.wake_plan, plan.pk))
     return plan
+
+
+def _refuse_many(person: str) -> None:
+    """Plans go before everything else in the queue: nobody may hold all of the worker's threads by asking on and on."""
+    waiting = Plan.objects.filter(state=Plan.WORKING, created_at__gt=timezone.now() - LOST)
+    working = list(waiting.values_list("by", flat=True)[:MOST])
+    if len(working) >= MOST or working.count(person) >= MOST_OF_ONE:
+        raise TooMany(
+            f"{len(working)} plans are being worked out, more than can be done at once.", "Try again in a moment."
+        )
 
 
 def renamed(request: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -77,8 +100,10 @@ def again(plan: Plan) -> None:
         "ready_at": None,
     }
     with transaction.atomic():
-        Plan.objects.filter(pk=plan.pk, job=None).update(**fresh, created_at=timezone.now())
-        transaction.on_commit(partial(queue.wake_plan, plan.pk))
+        # One that is being worked out already is not worked out by a second thread as well.
+        ended = Plan.objects.filter(pk=plan.pk, job=None).exclude(state=Plan.WORKING)
+        if ended.update(**fresh, created_at=timezone.now()):
+            transaction.on_commit(partial(queue.wake_plan, plan.pk))
     plan.refresh_from_db()
 
 

@@ -8,9 +8,12 @@ import logging
 import sqlite3
 from uuid import UUID
 
+from django.utils import timezone
 from django.utils.module_loading import import_string
 from huey.api import Task
 from huey.contrib.djhuey import HUEY, db_task
+
+from gallery.models.jobs import LONGEST_RETRY
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +55,13 @@ def wake(job_id: UUID, delay: float = 0.0) -> None:
 
 
 def waiting() -> set[UUID]:
-    """The jobs that a message in the queue or in the schedule names."""
-    messages = [*HUEY.pending(), *HUEY.scheduled()]
+    """The jobs that a message in the queue or in the schedule names.
+
+    Not one for longer than any job waits: the clock was set back since, and the message would come that much too late.
+    """
+    # The times of messages are in UTC and do not say so.
+    far = (timezone.now() + LONGEST_RETRY).replace(tzinfo=None)
+    messages = [task for task in (*HUEY.pending(), *HUEY.scheduled()) if task.eta is None or task.eta <= far]
     return {job for job in map(job_of, messages) if job is not None}
 
 

@@ -9,6 +9,7 @@ from gallery.catalog.recipes import MAX_RECIPE_BYTES, InstallRecipe, Recipe, bui
 from gallery.downloads.transport import Downloader
 from gallery.models import Entry
 from gallery.services.errors import BadEntry, EntryGone
+from localai_admin.lib.net import shown
 from models.configs import ConfigInvalid, validate
 
 
@@ -59,5 +60,5 @@ def _base(entry: CatalogEntry, transport: Downloader) -> Recipe | None:
         return None
     body = transport.fetch(entry.url, limit=MAX_RECIPE_BYTES).body
     if body is None:
-        raise CatalogError(f"{entry.url} answered with nothing.")
+        raise CatalogError(f"{shown(entry.url)} answered with nothing.")
     return parse_recipe(body)

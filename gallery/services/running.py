@@ -252,9 +252,9 @@ def _failed(held: JobRun, error: DownloadError | CatalogError | JobError) -> flo
         return None
     delay = wait_before(attempt + 1, error.retry_after)
     message = f"Try {attempt + 1} of {TRIES} in {delay:.0f} s"
-    held.move(
-        State.RETRYING, str(error), message, next_try_at=timezone.now() + timedelta(seconds=delay), **facts, worker=""
-    )
+    # Tries whose worker died are not among those that people are told of.
+    facts |= {"next_try_at": timezone.now() + timedelta(seconds=delay), "worker": "", "attempt": attempt}
+    held.move(State.RETRYING, str(error), message, **facts)
     log.warning("%s (job %s): %s %s %s.", held.job, held.job.pk, error, error.action, message)
     return delay
 

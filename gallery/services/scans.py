@@ -9,6 +9,7 @@ from gallery.downloads.errors import NotFound
 from gallery.downloads.safety import Verdict
 from gallery.downloads.specs import FileSpec
 from gallery.downloads.transport import Downloader
+from localai_admin.lib.net import shown
 
 _MOST_SAID = 1000
 
@@ -19,9 +20,9 @@ def look(files: Sequence[FileSpec], transport: Downloader) -> tuple[Verdict, ...
         return ()
 
     def fetch(url: str) -> bytes:
-        body = transport.fetch(url, limit=safety.MAX_ANSWER).body
+        body = transport.fetch(url, limit=safety.MAX_ANSWER, seconds=safety.SECONDS).body
         if body is None:
-            raise NotFound(f"{url} answered with nothing.")
+            raise NotFound(f"{shown(url)} answered with nothing.")
         return body
 
     return safety.look(files, fetch, settings.HF_ENDPOINTS)

@@ -72,6 +72,7 @@ def disk(request: HttpRequest) -> HttpResponse:
         "live": BUSY if scans else None,
         "page": page,
         "may_delete": request.user.has_perm("gallery.delete_model"),
+        "may_discard": request.user.has_perm("gallery.control_job"),
         "previous": _address(request, page.previous_page_number()) if page.has_previous() else "",
         "next": _address(request, page.next_page_number()) if page.has_next() else "",
         "poll": f"{_address(request, page.number)}&v={mark}",

@@ -36,9 +36,10 @@ def suspect(request: HttpRequest) -> HttpResponse:
     return _back(request)
 
 
-@requires("gallery.delete_model")
+@requires("gallery.control_job")
 @require_POST
 def partial(request: HttpRequest) -> HttpResponse:
+    """Calls a job off, or gives up its next try."""
     try:
         tidying.discard_partial(request.POST.get("name", ""), request.user)  # type: ignore[arg-type]  # nobody else comes
         messages.success(request, "The partial download is given up.")

@@ -101,9 +101,11 @@ def _choose(request: HttpRequest, reference: Reference, found: Repository, conte
     )
 
 
+@requires("gallery.install_model")
 @requires("gallery.import_model")
 @require_http_methods(["GET", "HEAD", "POST"])
 def listed(request: HttpRequest) -> HttpResponse:
+    """Its items may be a gallery's, and are installed at once."""
     form = ListForm(request.POST or None, request.FILES or None)
     if not form.is_valid():
         return _page(request, "list", form)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.utils import timezone
@@ -31,6 +32,7 @@ def plan(request: HttpRequest, pk: str) -> HttpResponse:
 @require_POST
 def confirm(request: HttpRequest, pk: str) -> HttpResponse:
     found = _plan(pk)
+    _refuse_import(request, found)
     try:
         job = service.confirm(found, request.user)  # type: ignore[arg-type]  # nobody else comes this far
     except NotReady as error:
@@ -54,6 +56,7 @@ def again(request: HttpRequest, pk: str) -> HttpResponse:
 def rename(request: HttpRequest, pk: str) -> HttpResponse:
     """Under another name it is another plan."""
     found = _plan(pk)
+    _refuse_import(request, found)
     form = InstallForm(request.POST, entry_name=found.subject)
     if not form.is_valid():
         return _page(request, found, form=form, status=422)
@@ -72,6 +75,12 @@ def _plan(pk: str) -> Plan:
         service.end_lost(timezone.now())
         found.refresh_from_db()
     return found
+
+
+def _refuse_import(request: HttpRequest, plan: Plan) -> None:
+    """What is in no gallery is installed by those alone who may bring it along."""
+    if "described" in plan.request and not request.user.has_perm("gallery.import_model"):
+        raise PermissionDenied
 
 
 def _is_as_seen(pk: str, seen: str) -> bool:

@@ -32,6 +32,7 @@ from localai_admin.lib.neterrors import (
     TooLarge,
     TooManyRedirects,
 )
+from localai_admin.lib.plain import without_passwords
 from localai_admin.lib.reading import Body, byte_count
 
 __all__ = [
@@ -122,6 +123,14 @@ class Response:
         self.close()
 
 
+class _Session(requests.Session):
+    """Redirects are followed by the client below. The library would look at where one leads all the same, and read its
+    whole body for that, however long it is and however slowly it comes."""
+
+    def get_redirect_target(self, _answer: requests.Response) -> None:
+        return None
+
+
 class Client:
     """Connections under one policy. May be used by several threads.
 
@@ -132,7 +141,7 @@ class Client:
     def __init__(self, policy: Policy, timeouts: Timeouts = Timeouts(), resolve: Resolve = resolve_by_system) -> None:
         self.policy = policy
         self.timeouts = timeouts
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.trust_env = False
         self._session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or True
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -252,8 +261,9 @@ def _leave(answer: requests.Response) -> None:
 
 def shown(url: str) -> str:
     """A URL as it may stand in a message: without the user, the password and the query, and not too long."""
-    if url.startswith("github:"):
-        return url[:300]
+    if not url.lower().startswith(("http://", "https://")):
+        # What stands where a web address has its host is a part of the name here.
+        return without_passwords(url).partition("?")[0][:300]
     try:
         parsed = parse_url(url)
         return parsed._replace(auth=None, query=None, fragment=None).url[:300]

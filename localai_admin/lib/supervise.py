@@ -87,18 +87,24 @@ def stop(life: Life) -> None:
         except subprocess.TimeoutExpired:
             say(f"{life.child.name} did not stop in {life.child.stop_seconds:.0f} s and is killed")
     sweep(life)
-    life.process.wait(5)
+    try:
+        life.process.wait(5)
+    except subprocess.TimeoutExpired:
+        say(f"{life.child.name} was killed, and has not ended yet; it is left to the system")
 
 
 def sweep(life: Life) -> None:
     """Kill what is left of the child's process group."""
-    with contextlib.suppress(ProcessLookupError):
+    # The number of a group that is gone may be that of somebody else's by now.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(life.process.pid, signal.SIGKILL)
 
 
 def say(sentence: str) -> None:
-    sys.stderr.write(f"localai-admin: {sentence}\n")
-    sys.stderr.flush()
+    # Whoever read what is said here may have gone; that is no reason to let the children go, too.
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"localai-admin: {sentence}\n")
+        sys.stderr.flush()
 
 
 class Watch:
@@ -128,25 +134,32 @@ class Watch:
         now = time.monotonic()
         for child in reversed(self.children):
             if child.name not in self.lives and now >= self.records[child.name].next_start:
-                self.lives[child.name] = start(child)
+                try:
+                    self.lives[child.name] = start(child)
+                except OSError as error:
+                    # Such as no memory for another process just now.
+                    self.failed(child, f"could not be started ({error})")
 
     def check(self, child: Child) -> bool:
         """False when the child has died too often to go on."""
         life = self.lives.get(child.name)
-        if life is None or life.process.poll() is None:
-            return True
-        del self.lives[child.name]
-        sweep(life)
+        if life is not None and life.process.poll() is not None:
+            del self.lives[child.name]
+            sweep(life)
+            steady = time.monotonic() - life.started > STEADY_SECONDS
+            self.failed(child, f"ended (exit code {life.process.returncode})", steady=steady)
+        return self.records[child.name].failures < GIVE_UP_AFTER
+
+    def failed(self, child: Child, how: str, *, steady: bool = False) -> None:
+        """Say so, and when it is started again; `steady`: it had lived long enough to begin with a clean record."""
         record = self.records[child.name]
-        steady = time.monotonic() - life.started > STEADY_SECONDS
         record.failures = 1 if steady else record.failures + 1
         if record.failures >= GIVE_UP_AFTER:
-            say(f"{child.name} ended {record.failures} times in a row, last with {life.process.returncode}; giving up")
-            return False
+            say(f"{child.name} {how}, for the {record.failures}th time in a row; giving up")
+            return
         pause = min(2.0 ** (record.failures - 1) - 1, LONGEST_PAUSE)
         record.next_start = time.monotonic() + pause
-        say(f"{child.name} ended (exit code {life.process.returncode}); starting it again in {pause:.0f} s")
-        return True
+        say(f"{child.name} {how}; starting it again in {pause:.0f} s")
 
 
 def announce(host: str, port: int, sentence: str, over: threading.Event) -> None:

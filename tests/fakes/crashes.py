@@ -310,6 +310,13 @@ class Site:
         self.kills.clear()
         self.console.start()
 
+    def revive(self) -> None:
+        """A console that ended in an earlier test would fail all that come after it: say what it had said, start it."""
+        process = self.console.process
+        if process is not None and process.poll() is not None:
+            print(f"The console had ended with {process.returncode}:\n{self.console.log[-8000:]}")
+            self.up()
+
     def until_back(self, name: str, before: int) -> None:
         """Until the part runs again, as another process than before."""
 

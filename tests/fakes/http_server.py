@@ -3,9 +3,10 @@
 import socket
 import ssl
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -85,6 +86,8 @@ class Server:
         #: Requests that are being answered, by path, and the most there were at a time.
         self.busy: Counter[str] = Counter()
         self.busiest: Counter[str] = Counter()
+        #: How much later it is by the clock of the server. Seconds.
+        self.clock = 0.0
         #: Connections that were made.
         self.connections = 0
         self.on_the_line = on_the_line
@@ -142,6 +145,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.request.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.console.on_the_line)
         with self.console.lock:
             self.console.connections += 1
+
+    def handle(self) -> None:
+        # A client that was killed between two requests.
+        with suppress(ConnectionResetError):
+            super().handle()
 
     def do_GET(self) -> None:
         self.console.seen.append(Seen(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
@@ -275,6 +283,9 @@ class _Handler(BaseHTTPRequestHandler):
         while not self.console.over.wait(0.05):
             number += 1
             self.wfile.write(f"X-{number}: more\r\n".encode())
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return super().date_time_string((timestamp or time.time()) + self.console.clock)
 
     def log_message(self, *_: object) -> None:
         pass

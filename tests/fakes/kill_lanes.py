@@ -17,15 +17,18 @@ from tests.fakes.console import ROOT
 
 @dataclass
 class Kind:
-    """What came of all jobs of a kind. `twice` are bytes that were sent twice, `worst` the most of a job a kill."""
+    """What came of all jobs of a kind. `twice` are bytes that were sent twice, `worst` the most of a job a kill.
+
+    `unread` is how many of them nobody had read when the worker was killed.
+    """
 
     kills: int = 0
     good: int = 0
     jobs: int = 0
     size: int = 0
     twice: int = 0
+    unread: int = 0
     worst: float = 0.0
-    untouched: int = 0
     moments: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
@@ -40,10 +43,8 @@ class Kind:
         self.good += kills
         self.size += told["size"]
         self.twice += told["twice"]
-        if kills:
-            self.worst = max(self.worst, told["twice"] / kills)
-        else:
-            self.untouched = max(self.untouched, told["twice"])
+        self.unread += told["line"]
+        self.worst = max(self.worst, told["twice"] / max(1, kills))
 
     def line(self, name: str) -> str:
         percent = 100 * self.twice / self.size if self.size else 0.0
@@ -51,7 +52,8 @@ class Kind:
         return (
             f"{name:<13} {self.kills:4} kills in {self.jobs:3} jobs, {self.good:4} good ends; fetched twice: "
             f"{self.twice / (1 << 20):7.1f} MiB of {self.size / (1 << 20):8.1f}, {percent:5.2f} %, "
-            f"{parts:.2f} parts a kill, {worst:.2f} in the worst job"
+            f"{parts:.2f} parts a kill, {worst:.2f} in the worst job; "
+            f"{self.unread / (1 << 20):.1f} MiB were on the line"
         )
 
 

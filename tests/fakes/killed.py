@@ -15,6 +15,16 @@ from tests.fakes.console import ROOT, Console
 _IN_A_ROW = 3
 
 
+def unread(port: int) -> int:
+    """Bytes that have come from this port of ours, and that nobody has read yet."""
+    found = 0
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, _, remote, _, queues, *_ = line.split()
+        if int(remote.partition(":")[2], 16) == port:
+            found += int(queues.partition(":")[2], 16)
+    return found
+
+
 class Killed(Protocol):
     """`kill` leaves no worker, and none is started, until `go_on` is called."""
 

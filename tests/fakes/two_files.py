@@ -44,11 +44,11 @@ class TwoFiles:
 
     # --- what there is
 
-    def offer(self, body: bytes = BODY, uri: str = "", **how: Any) -> None:
-        """The entry has these bytes as its first file; `how` is what the server does with it."""
-        self.bodies = {SICK: body, GOOD: GOOD_BODY}
+    def offer(self, body: bytes = BODY, good: bytes = GOOD_BODY, uri: str = "", **how: Any) -> None:
+        """The entry has these bytes as its files; `how` is what the server does with the first one."""
+        self.bodies = {SICK: body, GOOD: good}
         self.server.gives("/sick", body, **how)
-        self.server.gives("/good", GOOD_BODY)
+        self.server.gives("/good", good, pause=how.get("pause", 0.0))
         self.enter({SICK: uri or self.server.url("/sick"), GOOD: self.server.url("/good")})
 
     def enter(self, uris: dict[str, str]) -> None:
@@ -153,3 +153,37 @@ class TwoFiles:
         assert f"context_size: {len(self.bodies[SICK])}".encode() in seen["two.yaml"]
         assert "._gallery_two.yaml" in seen
         assert not (self.models / ".ingest" / str(self.job.pk)).exists()
+
+
+def at_progress(do: Callable[[], None], beyond: int = 0) -> Callable[[JobRun], None]:
+    """Once, in the middle of the bytes."""
+    done_once: list[bool] = []
+
+    def hook(run: JobRun) -> None:
+        show = run.progress
+
+        def shown(done: int, *rest: Any, **more: Any) -> None:
+            show(done, *rest, **more | {"final": True})
+            if done > beyond and not done_once:
+                done_once.append(True)
+                do()
+
+        run.progress = shown  # type: ignore[method-assign]
+
+    return hook
+
+
+def at_move(to: State, do: Callable[[], None]) -> Callable[[JobRun], None]:
+    """Right after the job has gone to that state."""
+
+    def hook(run: JobRun) -> None:
+        move = run.move
+
+        def moved(new: State, *rest: Any, **more: Any) -> None:
+            move(new, *rest, **more)
+            if new == to:
+                do()
+
+        run.move = moved  # type: ignore[method-assign]
+
+    return hook

@@ -30,6 +30,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(autouse=True)
 def nothing_loaded(site: Site) -> Iterator[None]:
+    site.revive()
     yield
     site.stop_all()
 
@@ -310,7 +311,7 @@ def test_a_loss_of_power_during_an_install_and_a_load_loses_nothing(site: Site, 
 
 def test_the_next_start_waits_for_what_a_killed_watcher_left(site: Site, model: Model) -> None:
     job = site.install(model)
-    until(lambda: bytes_of(0, LARGE // 4)(site, model), pause=0.005)
+    until(lambda: bytes_of(0, LARGE // 4)(site, model), pause=0.001, what=lambda: site.whys(job))
     assert site.console.process
     site.console.process.kill()
     site.console.process.wait(5)
@@ -374,7 +375,7 @@ def test_a_model_cannot_be_deleted_while_it_is_installed_anew(site: Site, instal
 def test_one_person_cancels_while_another_retries(site: Site, model: Model) -> None:
     job = site.install(model)
     path = f"/jobs/{job}/"
-    until(lambda: bytes_of(0, LARGE // 4)(site, model), pause=0.005)
+    until(lambda: bytes_of(0, LARGE // 4)(site, model) or site.state(job) == "done", pause=0.005)
     other = site.person.again()
     for _ in range(4):
         at_once(lambda: site.person.post(f"{path}cancel/"), lambda: other.post(f"{path}retry/"))

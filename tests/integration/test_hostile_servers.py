@@ -69,8 +69,9 @@ def within(seconds: float) -> Iterator[None]:
     assert time.monotonic() - started < seconds
 
 
-def test_a_redirect_whose_text_drips_holds_nobody_up() -> None:
-    moved = b"HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: 4000\r\n\r\n"
+@pytest.mark.parametrize("length", [4000, 1 << 40])
+def test_a_redirect_whose_text_drips_holds_nobody_up(length: int) -> None:
+    moved = f"HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: {length}\r\n\r\n".encode()
     here = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
     with answering(moved, here, drip=b"x" * 4000) as url, within(3), client().open(url) as answer:
         assert answer.read(10) == b"ok"
@@ -133,3 +134,4 @@ def test_a_number_that_no_file_can_have_is_a_fault_of_the_server(
         except DownloadError:
             return
         assert not isinstance(found, int) or 0 <= found < 2**63
+

@@ -120,3 +120,25 @@ def test_one_that_never_stays_alive_ends_the_watch_with_a_sentence(note: Path, m
     watcher = supervise.Watch([supervise.Child(**child(note, "web", "dies"))])
     assert watcher.run() == 1
     assert len(pids(note)) == supervise.GIVE_UP_AFTER
+
+
+def test_the_watch_goes_on_when_nobody_reads_what_it_says(note: Path) -> None:
+    process = watch(child(note, "web"))
+    until(lambda: len(pids(note)) == 1)
+    assert process.stderr
+    process.stderr.close()
+    os.kill(pids(note)[0], signal.SIGKILL)
+    until(lambda: len(pids(note)) == 2)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    process.wait(15)
+
+
+def test_one_that_cannot_be_started_does_not_take_the_others_along(note: Path) -> None:
+    process = watch(child(note, "web"), {"name": "worker", "command": [str(note.parent / "is-not-there")]})
+    until(lambda: len(pids(note)) == 1)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert "worker could not be started" in finish(process)
+    assert gone(pids(note)[0])

@@ -216,7 +216,20 @@ def test_a_wait_for_the_next_try_says_which_and_when_and_why(db, as_viewer):
         next_try_at=timezone.now() + timedelta(seconds=8.3),
     )
     for text in (shown(as_viewer, job), listed(as_viewer)):
-        assert "Try 2 of 5 in 8 s" in text and "huggingface.co answered 503." in text
+        assert text.count("Try 2 of 5 in 8 s") == 1 and "huggingface.co answered 503." in text
+
+
+@pytest.mark.parametrize(
+    ("state", "word"),
+    [(State.PAUSED, "paused"), (State.RETRYING, "waiting"), (State.QUEUED, "waiting"), (State.FAILED, "not whole")],
+)
+def test_of_a_file_that_nobody_works_on_it_is_not_said_that_somebody_does(downloading, as_viewer, state, word):
+    Job.objects.update(state=state, next_try_at=timezone.now())
+    JobFile.objects.create(
+        job=downloading, position=0, filename="phi.gguf", size=4 * GIB, done=GIB, status="downloading"
+    )
+    text = shown(as_viewer, downloading)
+    assert f"<td>{word}" in text and "<td>downloading" not in text
 
 
 def test_a_failure_shows_cause_then_action_then_buttons(db, as_installer):

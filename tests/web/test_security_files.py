@@ -20,7 +20,6 @@ from models import inventory, secrets
 from models.config_folder import ConfigFolder
 from models.deletion import delete_files, plan_deletion
 
-
 pytestmark = pytest.mark.django_db
 
 

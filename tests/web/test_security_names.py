@@ -9,9 +9,16 @@ from django.urls import reverse
 from gallery.models import Gallery, Job
 from gallery.states import Kind
 from models.models import Instance
-from tests.fakes.attacks import BAD_NAMES, HOSTILE_VALUES, assert_harmless, hostile_entry, hostile_gallery, quoted
+from tests.fakes.attacks import (
+    BAD_NAMES,
+    HOSTILE,
+    HOSTILE_VALUES,
+    assert_harmless,
+    hostile_entry,
+    hostile_gallery,
+    quoted,
+)
 from tests.web.test_access import ALL, name_of, sample
-
 
 pytestmark = pytest.mark.django_db
 
@@ -33,6 +40,8 @@ def hostile() -> Gallery:
         "monitor:prompt",
         "monitor:log",
         "monitor:status",
+        "gallery:update",
+        "gallery:revisions",
     ],
 )
 def test_no_name_in_a_url_reaches_a_file_outside(
@@ -109,12 +118,44 @@ def test_no_value_in_a_query_breaks_a_page(as_administrator: Client, models_path
         "/monitor/m/log/",
         "/models/m/",
         "/gallery/delete/m/",
+        "/gallery/galleries/",
+        "/gallery/updates/",
+        "/gallery/revisions/m/",
+        "/import/",
+        "/import/path/",
+        "/import/text/",
+        "/import/list/",
+        "/disk/",
+        "/jobs/limits/",
+        "/plans/6f1f9b6e-6f0a-4b0e-9d0b-0d9a3c1a7c11/",
     ]
-    names = ("page", "since", "v", "tab", "sort", "q", "tag", "state", "kind", "by", "run", "installed", "gallery")
+    names = (
+        "page",
+        "since",
+        "v",
+        "tab",
+        "sort",
+        "q",
+        "tag",
+        "state",
+        "kind",
+        "by",
+        "run",
+        "installed",
+        "gallery",
+        "address",
+        "path",
+        "seen",
+        "files",
+        "backend",
+        "license",
+        "usecase",
+    )
     for page in pages:
         for headers in ({}, {"HX-Request": "true"}):
             answer = as_administrator.get(page.split("?")[0], dict.fromkeys(names, value), headers=headers)
-            assert answer.status_code in {200, 204, 302}, f"{page} {headers} {answer.status_code}"
+            fine = {404} if page.startswith("/plans/") else {200, 204, 302}
+            assert answer.status_code in fine, f"{page} {headers} {answer.status_code}"
             assert_harmless(answer)
 
 
@@ -123,6 +164,43 @@ def test_no_number_of_parameters_breaks_a_page(as_administrator: Client) -> None
         assert as_administrator.get(page + "?" + "&".join(f"tag=t{n}" for n in range(900))).status_code == 200
         answer = as_administrator.get(page + "?" + "&".join(f"tag=t{n}" for n in range(5000)))
         assert answer.status_code in {200, 400}
+
+
+@pytest.mark.parametrize("number", ["0", "9" * 18, "9" * 19, "9" * 40, "9" * 4000])
+def test_no_number_in_a_url_breaks_a_page(as_administrator: Client, models_path: Path, number: str) -> None:
+    (models_path / "m.yaml").write_text("name: m\n")
+    for url in (
+        f"/gallery/galleries/{number}/",
+        f"/gallery/galleries/{number}/refresh/",
+        f"/gallery/galleries/{number}/remove/",
+        f"/gallery/revisions/m/{number}/back/",
+        f"/gallery/revisions/m/{number}/forget/",
+        f"/disk/revisions/{number}/forget/",
+    ):
+        for answer in (as_administrator.get(url), as_administrator.post(url)):
+            assert answer.status_code in {303, 404, 405}, url
+    assert not Job.objects.exists()
+
+
+FORMS = {
+    "/import/": ("address", "name"),
+    "/import/text/": ("text", "name"),
+    "/import/path/": ("path", "name", "usecase", "context_size"),
+    "/import/list/": ("text",),
+    "/import/repository/?repo=": ("choice", "companion", "name", "usecase", "context_size"),
+    "/gallery/galleries/add/": ("name", "url", "mirrors", "schedule", "minutes", "headers", "removed"),
+    "/jobs/limits/": ("at_once", "connections", "bandwidth", "quiet_from", "quiet_to", "quiet_bandwidth"),
+}
+
+
+@pytest.mark.parametrize("value", [*HOSTILE_VALUES, HOSTILE, "{{x}}", "\u202egpj", "*a", "&a [*a]", "- " * 5000])
+@pytest.mark.parametrize("page", FORMS)
+def test_nothing_that_is_typed_breaks_a_form(
+    as_administrator: Client, models_path: Path, page: str, value: str
+) -> None:
+    answer = as_administrator.post(page, dict.fromkeys(FORMS[page], value))
+    assert answer.status_code in {200, 303, 422}
+    assert_harmless(answer)
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "TRACE", "OPTIONS", "BREW"])

@@ -6,8 +6,12 @@ from pathlib import Path
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
-from gallery.models import Gallery, Job
+from gallery.catalog.entries import entry_from
+from gallery.catalog.recipes import InstallRecipe
+from gallery.models import Gallery, Job, Plan, Revision
+from gallery.services import plan_facts
 from gallery.states import Kind
 from models.models import Instance
 from tests.fakes.attacks import (
@@ -16,7 +20,6 @@ from tests.fakes.attacks import (
     hostile_entry,
     hostile_gallery,
 )
-
 
 pytestmark = pytest.mark.django_db
 
@@ -96,3 +99,89 @@ def test_a_prompt_and_its_refusal_are_shown_as_text(as_administrator: Client, mo
     answer = as_administrator.post(reverse("monitor:prompt", args=["m"]), {"prompt": HOSTILE + "</textarea>"})
     assert answer.status_code == 409
     assert_harmless(answer)
+
+
+def test_nothing_a_plan_says_runs_in_its_page(as_administrator: Client, models_path: Path) -> None:
+    """What comes from a recipe, a registry, a model's header, a scan and an error, all of it hostile."""
+    file = {
+        "filename": HOSTILE, "uri": HOSTILE, "source": HOSTILE, "sha256": HOSTILE, "size": 1, "status": "fetch",
+        "detail": HOSTILE, "same_as": HOSTILE, "unchecked": False, "replaces": False, "shared_with": [HOSTILE],
+        "error": {"cause": HOSTILE, "sentence": HOSTILE, "action": HOSTILE, "passes": True},
+    }  # fmt: skip
+    header = dict.fromkeys(("file", "architecture", "name", "size_label", "quantisation"), HOSTILE)
+    change = {"path": HOSTILE, "before": HOSTILE, "after": HOSTILE}
+    changes = {
+        "revision": 1, "unknown": True, "files": {"added": [file], "removed": [file], "changed": []},
+        "config": [change], "by_hand": [], "templates": {"added": [HOSTILE], "removed": [], "changed": []},
+        "backend": {"before": HOSTILE, "after": HOSTILE}, "nothing": False,
+    }  # fmt: skip
+    data = {
+        "name": HOSTILE, "step": 1, "entry": {"gallery": HOSTILE, "name": HOSTILE, "description": HOSTILE},
+        "license": plan_facts.licence(recipe_of(HOSTILE), entry_from({"name": "m", "license": HOSTILE})),
+        "update": False, "files": [file] * 20, "configuration": HOSTILE, "changes": changes,
+        "texts": [{"filename": HOSTILE, "status": "replace", "detail": HOSTILE}],
+        "templates": [{"filename": HOSTILE, "content": HOSTILE}],
+        "totals": {"files": 1, "fetch": 1, "here": 0, "write": 1, "unknown_sizes": 0, "to_fetch": 1},
+        "disk": {"free": 9, "after": 8, "reserve": 1, "missing": 0, "exact": True},
+        "memory": {"fit": "fits", "sentence": HOSTILE, "method": HOSTILE, "need": 1, "context_size": 1, "host": None,
+                   "parts": [{"name": HOSTILE, "bytes": 1}],
+                   "header": {**header, "layers": 1, "context_length": 1, "experts": 0, "parameters": 10**200}},
+        "backend": {"name": HOSTILE, "here": False, "sentence": HOSTILE, "action": HOSTILE},
+        "safety": {"policy": "block", "verdicts": [{"repository": HOSTILE, "result": "unsafe", "files": [HOSTILE],
+                                                    "sentence": HOSTILE}]},
+        "warnings": [{"kind": HOSTILE, "sentence": HOSTILE}],
+        "refusals": [{"cause": HOSTILE, "sentence": HOSTILE, "action": HOSTILE}],
+    }  # fmt: skip
+    for state in (Plan.READY, Plan.FAILED, Plan.WORKING):
+        plan = Plan.objects.create(
+            subject="m" + HOSTILE, state=state, data=data, error=HOSTILE, action=HOSTILE, by=HOSTILE[:100],
+            request={"name": "m", "entry": f"x@{HOSTILE}"}, cause=HOSTILE[:40],
+        )  # fmt: skip
+        for headers in ({}, {"HX-Request": "true"}):
+            answer = as_administrator.get(plan.get_absolute_url(), headers=headers)
+            assert answer.status_code == 200
+            assert_harmless(answer)
+
+
+def recipe_of(text: str) -> InstallRecipe:
+    urls = ["javascript:alert(1)", "data:text/html,x", "//evil.example", text]
+    return InstallRecipe("m", {}, (), gallery_file={"urls": urls, "license": text})
+
+
+def test_nothing_a_gallery_a_disk_or_a_revision_says_runs_in_a_page(
+    as_administrator: Client, hostile: Gallery, models_path: Path
+) -> None:
+    Gallery.objects.filter(pk=hostile.pk).update(
+        url="javascript:alert(1)", mirrors=["data:text/html,x", HOSTILE], answered_by=HOSTILE, source=Gallery.CONSOLE,
+        headers={HOSTILE: "x"},
+    )  # fmt: skip
+    name = HOSTILE.replace("/", "")
+    (models_path / name).write_bytes(b"x" * 100)
+    (models_path / ".ingest/suspect").mkdir(parents=True)
+    (models_path / ".ingest/suspect/0-x").write_bytes(b"x")
+    note = dict.fromkeys(("filename", "uri", "expected", "got"), HOSTILE)
+    (models_path / ".ingest/suspect/0-x.json").write_text(json.dumps(note))
+    (models_path / ".ingest" / name).mkdir()
+    (models_path / ".ingest" / name / "part").write_bytes(b"x")
+    recipe = {"config": {HOSTILE: HOSTILE}, "files": [], "templates": [[HOSTILE, HOSTILE]], "gallery_file": {}}
+    Revision.objects.create(name="m", number=2, entry=HOSTILE, gallery="x", by=HOSTILE[:100], recipe=recipe)
+    Revision.objects.create(
+        name="m", number=1, is_current=False, entry=HOSTILE, kept_in=HOSTILE, kept_bytes=1, replaced_at=timezone.now(),
+        recipe={**recipe, "config": {}},
+    )  # fmt: skip
+    pages = ("/gallery/galleries/", f"/gallery/galleries/{hostile.pk}/", "/disk/", "/gallery/revisions/m/",
+             "/gallery/updates/", "/import/path/")  # fmt: skip
+    tabs = ("models", "unused", "downloads", "suspects", "duplicates", "revisions")
+    for page in (*pages, *(f"/disk/?tab={tab}" for tab in tabs)):
+        answer = as_administrator.get(page)
+        assert answer.status_code == 200, page
+        assert_harmless(answer)
+
+
+def test_words_of_a_search_are_marked_as_text(as_administrator: Client, hostile: Gallery, models_path: Path) -> None:
+    hostile_entry(hostile, summary="<b>bold</b> & <script>alert(1)</script>", search="bold script alert")
+    for words in ("script", "<script>", "alert bold", "&", "b>b", "(", "[a-", "\\", HOSTILE):
+        answer = as_administrator.get("/gallery/", {"q": words})
+        assert answer.status_code == 200
+        assert_harmless(answer)
+        assert "<script>alert" not in answer.content.decode()

@@ -12,7 +12,6 @@ from models.models import Instance
 from tests.conftest import signed_in
 from tests.web.test_access import ALL
 
-
 pytestmark = pytest.mark.django_db
 
 

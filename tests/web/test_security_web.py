@@ -11,7 +11,6 @@ from localai_admin.bodies import Places
 from localai_admin.logs import Line
 from team import invitations
 
-
 pytestmark = pytest.mark.django_db
 
 

@@ -88,7 +88,7 @@ def _blob(item: object, name: str) -> Blob:
     digest, size = data.get("digest"), data.get("size")
     if not isinstance(digest, str) or not is_digest(digest):
         raise BadManifest(f"A part of {name} has no digest of SHA-256.")
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 63:
         raise BadManifest(f"A part of {name} has no size.")
     media_type = data.get("mediaType")
     return Blob(

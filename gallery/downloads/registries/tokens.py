@@ -21,6 +21,8 @@ _MAX_ANSWER = 256 << 10
 #: Seconds that a token holds when the registry does not say.
 _USUAL = 60
 _READ_SECONDS = 30.0
+#: A token is not believed for longer. Seconds.
+_LONGEST = 86_400
 _FOREVER = float("inf")
 _CHALLENGE = re.compile(r"(?:^|,)\s*(bearer|basic)(?=\s)", re.IGNORECASE)
 _PAIR = re.compile(r'([A-Za-z_]+)="([^"]*)"')
@@ -126,4 +128,4 @@ def _token(body: bytes, where: str) -> tuple[str, float]:
         token, seconds = None, _USUAL
     if not isinstance(token, str) or not token.isprintable() or not token.isascii():
         raise BadManifest(f"{where} was asked for a token, and answered with none.")
-    return token, float(seconds) if isinstance(seconds, int | float) and seconds > 0 else _USUAL
+    return token, float(min(seconds, _LONGEST)) if isinstance(seconds, int | float) and seconds > 0 else _USUAL

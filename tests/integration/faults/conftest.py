@@ -7,6 +7,7 @@ from django.test import Client
 from gallery.services import queue
 from tests.fakes.http_server import Server, running
 from tests.fakes.two_files import TwoFiles
+from tests.fakes.workers import child
 
 
 @pytest.fixture
@@ -31,3 +32,11 @@ def secure() -> Iterator[Server]:
 def two(server: Server, as_administrator: Client, models_path: Path) -> TwoFiles:
     queue.HUEY.flush()
     return TwoFiles(server, as_administrator, models_path)
+
+
+@pytest.fixture(scope="package")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a database in a file, so that several processes can work on it."""
+    folder = tmp_path_factory.mktemp("data")
+    child(folder, "from django.core.management import call_command; call_command('migrate', verbosity=0)")
+    return folder

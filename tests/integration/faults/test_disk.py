@@ -5,6 +5,7 @@ import random
 import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,12 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from gallery.models import Job
-from gallery.services import jobs, queue
-from gallery.services.running import JobRun
+from gallery.services import queue
 from gallery.states import State
+from localai_admin.lib.units import bytes_text
 from tests.fakes.bad_world import mount
 from tests.fakes.http_server import Page, Server
-from tests.fakes.two_files import GOOD, GOOD_BODY, LARGE, SICK, TwoFiles
+from tests.fakes.two_files import GOOD, GOOD_BODY, LARGE, SICK, TwoFiles, at_move, at_progress
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -40,7 +40,8 @@ class SmallDisk:
         """Take all the space but so many bytes."""
         self._filler.unlink(missing_ok=True)
         stats = os.statvfs(self.path)
-        self._filler.write_bytes(bytes(stats.f_bavail * stats.f_frsize - leave))
+        with suppress(OSError):  # Somebody else takes some of it meanwhile: it is full all the same.
+            self._filler.write_bytes(bytes(stats.f_bavail * stats.f_frsize - leave))
 
     def free(self) -> None:
         self._filler.unlink(missing_ok=True)
@@ -71,7 +72,7 @@ def two(server: Server, as_administrator: Client, disk: SmallDisk) -> TwoFiles:
 
 
 def told(two: TwoFiles, disk: SmallDisk) -> str:
-    """The job has failed because the disk is full, and its page says so; returns how much is missing, if that is known."""
+    """The job has failed because the disk is full, and its page says so; returns how much is missing, if known."""
     assert (two.job.state, two.job.cause) == (State.FAILED, "no_space"), two.job.error
     found = FULL.fullmatch(two.job.error)
     assert found, two.job.error
@@ -120,17 +121,14 @@ def test_a_disk_that_gets_room_bit_by_bit_is_used_from_where_it_was(two: TwoFile
             break
         told(two, disk)
         kept.append(two.kept(SICK))
-        print("DBG", pages, kept[-1], two.kept(GOOD), two.job.error, os.statvfs(disk.path).f_bavail, sorted((p.name, p.stat().st_size) for p in two.models.glob(".ingest/*/*")))
         two.ask_again()
     assert kept == sorted(kept)
-    assert 0 < kept[-2]
+    assert max(kept) > PAGE
     two.assert_installed()
     assert two.job.bytes_fetched <= len(SMALL) + len(GOOD_BODY) + PAGE * len(kept)
 
 
-def test_a_disk_that_has_no_room_for_a_large_file_says_so_before_its_bytes_come(
-    two: TwoFiles, disk: SmallDisk
-) -> None:
+def test_a_disk_that_has_no_room_for_a_large_file_says_so_before_its_bytes_come(two: TwoFiles, disk: SmallDisk) -> None:
     before = two.visible()
     two.offer(RESERVED)
     # Nobody says its size before it is asked for: the room is found missing when it is to be taken.
@@ -138,7 +136,7 @@ def test_a_disk_that_has_no_room_for_a_large_file_says_so_before_its_bytes_come(
     two.ask()
     disk.fill(leave=3 * MIB)
     two.run()
-    assert told(two, disk) in {"2.0 MiB", "2.1 MiB"}
+    assert told(two, disk) == "2.0 MiB"
     assert two.kept(SICK) == 0
     assert two.visible() == before
     disk.free()
@@ -147,34 +145,35 @@ def test_a_disk_that_has_no_room_for_a_large_file_says_so_before_its_bytes_come(
     two.assert_installed()
 
 
+def test_the_room_that_was_taken_for_a_file_is_there_for_it_when_it_goes_on(two: TwoFiles, disk: SmallDisk) -> None:
+    two.offer(RESERVED)
+    two.ask()
+    two.begin(MIB)
+    disk.fill(leave=64 << 10)
+    two.suffer()
+    two.run()
+    two.assert_installed()
+
+
 def test_a_disk_that_fills_up_in_the_middle_keeps_what_came(two: TwoFiles, disk: SmallDisk) -> None:
     before = two.visible()
-    two.offer(LARGE, pause=0.02)
+    two.offer(LARGE, LARGE[::-1], pause=0.25)
     two.ask()
-
-    def fill_up(run: JobRun) -> None:
-        show = run.progress
-
-        def shown(done: int, *rest: Any, **more: Any) -> None:
-            show(done, *rest, **more)
-            if done > 500_000:
-                disk.fill(leave=0)
-
-        run.progress = shown  # type: ignore[method-assign]
-
-    two.run(fill_up)
+    two.run(at_progress(lambda: disk.fill(leave=0), beyond=300_000))
     missing = told(two, disk)
     kept = two.kept(SICK)
-    assert 400_000 < kept < len(LARGE)
-    assert missing in {f"{(len(LARGE) - kept + slack) / MIB:.1f} MiB" for slack in range(-65536, 65537, 8192)}
+    assert 100_000 < kept < len(LARGE)
+    # Of both files together, also when only one of them had no room for its next bytes.
+    here = sum(-(-two.kept(name) // PAGE) * PAGE for name in (SICK, GOOD))
+    assert missing == bytes_text(2 * len(LARGE) - here)
     assert two.visible() == before
     disk.free()
-    before_that = two.job.bytes_fetched
+    before_that, kept_of_both = two.job.bytes_fetched, two.kept(SICK) + two.kept(GOOD)
     two.suffer()
     two.ask_again()
     two.run()
     two.assert_installed()
-    assert two.job.bytes_fetched - before_that <= len(LARGE) - kept + len(GOOD_BODY)
+    assert two.job.bytes_fetched - before_that <= 2 * len(LARGE) - kept_of_both
 
 
 def test_a_disk_that_nothing_can_be_written_to_is_named_and_read_as_before(two: TwoFiles, disk: SmallDisk) -> None:
@@ -201,18 +200,11 @@ def test_a_disk_that_becomes_read_only_before_the_commit_is_named(two: TwoFiles,
     two.offer(SMALL)
     two.ask()
 
-    def freeze(run: JobRun) -> None:
-        move = run.move
-
-        def moved(new: State, *rest: Any, **more: Any) -> None:
-            move(new, *rest, **more)
-            if new == State.COMMITTING:
-                assert mount("-o", "remount,ro", str(disk.path))
-
-        run.move = moved  # type: ignore[method-assign]
+    def freeze() -> None:
+        assert mount("-o", "remount,ro", str(disk.path))
 
     try:
-        two.run(freeze)
+        two.run(at_move(State.COMMITTING, freeze))
     finally:
         assert mount("-o", "remount,rw", str(disk.path))
     assert (two.job.state, two.job.cause) == (State.FAILED, "local_io"), two.job.error
@@ -230,19 +222,8 @@ def test_a_database_that_is_full_when_the_revision_is_recorded_loses_nothing(two
     two.entry.data["overrides"]["description"] = "long " * 4000
     two.entry.save()
     two.ask()
-
-    def full(run: JobRun) -> None:
-        move = run.move
-
-        def moved(new: State, *rest: Any, **more: Any) -> None:
-            move(new, *rest, **more)
-            if new == State.COMMITTING:
-                pages(1)
-
-        run.move = moved  # type: ignore[method-assign]
-
     try:
-        two.run(full)
+        two.run(at_move(State.COMMITTING, lambda: pages(1)))
     finally:
         pages(1 << 30)
     two.job.refresh_from_db()

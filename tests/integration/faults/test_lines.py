@@ -1,14 +1,11 @@
 """What is wrong between here and a server: names, certificates, other hosts, and lines that hardly move."""
 
-from typing import Any
-
 import pytest
 
-from gallery.services.running import JobRun
 from gallery.states import State
 from localai_admin.lib.net import Timeouts
 from tests.fakes.http_server import CERTIFICATE, Page, Server
-from tests.fakes.two_files import BODY, GOOD, LARGE, SICK, TwoFiles
+from tests.fakes.two_files import BODY, GOOD, LARGE, SICK, TwoFiles, at_progress
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -110,18 +107,11 @@ def test_a_slow_line_is_under_way_and_can_be_paused(two: TwoFiles) -> None:
     two.ask()
     seen: list[str] = []
 
-    def pause_in_the_middle(run: JobRun) -> None:
-        show = run.progress
+    def pause() -> None:
+        seen.append(two.page())
+        two.press("pause")
 
-        def shown(done: int, *rest: Any, **more: Any) -> None:
-            show(done, *rest, **more | {"final": True})
-            if done >= 100_000 and not seen:
-                seen.append(two.page())
-                two.press("pause")
-
-        run.progress = shown  # type: ignore[method-assign]
-
-    two.run(pause_in_the_middle, timeouts=Timeouts(stall=20))
+    two.run(at_progress(pause, beyond=100_000), timeouts=Timeouts(stall=20))
     assert two.job.state == State.PAUSED
     assert "Downloading" in seen[0]
     assert "of 2.0 MiB" in seen[0]
