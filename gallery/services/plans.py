@@ -55,14 +55,15 @@ class NotReady(JobError):
 def request_plan(request: Mapping[str, Any], by: AbstractBaseUser | None) -> Plan:
     """The plan of what a request of an install asks for; a worker works it out.
 
-    Raises NameTaken, BadEntry, TooMany.
+    One that says it cannot be carried out is not given twice: what was in the way may be gone. Raises NameTaken,
+    BadEntry, TooMany.
     """
     installs.refuse_taken(request["name"])
     now = timezone.now()
     with transaction.atomic():
         recent = Plan.objects.filter(by=name_of(by), subject=request["name"], created_at__gt=now - SAME)
         unused = recent.filter(Q(job=None) | Q(job__state__in=ACTIVE)).exclude(state=Plan.FAILED)
-        found = next((plan for plan in unused if plan.request == dict(request)), None)
+        found = next((plan for plan in unused if plan.request == dict(request) and not plan.data.get("refusals")), None)
         if found is not None:
             return found
         _refuse_many(name_of(by))

@@ -421,3 +421,12 @@ def test_old_plans_are_swept(entry):
     Plan.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(days=8))
     leftovers.sweep(timezone.now())
     assert list(Plan.objects.all()) == [new]
+
+
+def test_a_plan_that_cannot_be_carried_out_is_worked_out_anew_when_asked_again(entry, server):
+    server.gives("/phi.bin", status=404)
+    first = planned(entry)
+    assert first.data["refusals"]
+    server.gives("/phi.bin", WEIGHTS)
+    again = planned(entry)
+    assert (again != first, again.data["refusals"]) == (True, [])
