@@ -134,4 +134,3 @@ def test_a_number_that_no_file_can_have_is_a_fault_of_the_server(
         except DownloadError:
             return
         assert not isinstance(found, int) or 0 <= found < 2**63
-

@@ -1,4 +1,4 @@
-"""Workers that are killed at any moment of an install, of one anew, and of a roll back. `make soak` does it 200 times."""
+"""Kills of the worker in the middle of installs: each comes to a good end, and next to nothing is fetched twice."""
 
 import random
 from pathlib import Path
