@@ -40,8 +40,14 @@ def model(site: Site) -> Model:
     return new_model(site)
 
 
-def new_model(site: Site) -> Model:
-    made = site.model(f"m{next(_NUMBERS)}x")
+@pytest.fixture
+def slow_model(site: Site) -> Model:
+    """One that comes so slowly that it is still on its way when the page of its job is there."""
+    return new_model(site, pause=0.06)
+
+
+def new_model(site: Site, pause: float = 0.02) -> Model:
+    made = site.model(f"m{next(_NUMBERS)}x", pause=pause)
     site.refresh()
     return made
 
@@ -291,17 +297,17 @@ def test_the_engine_stops_when_the_web_process_that_streams_its_answer_is_killed
 # --- everything at once -----------------------------------------------------------------------------------------------
 
 
-def test_a_loss_of_power_during_an_install_and_a_load_loses_nothing(site: Site, model: Model) -> None:
+def test_a_loss_of_power_during_an_install_and_a_load_loses_nothing(site: Site, slow_model: Model) -> None:
     """Bytes that were not waited for may be anything after it, and every backend is gone."""
     name = site.write_config("powered")
-    job = site.install(model)
+    job = site.install(slow_model)
     site.load(name)
     site.until_instance(name, "ready")
-    until(lambda: bytes_of(0, LARGE // 2)(site, model), pause=0.001)
+    until(lambda: bytes_of(0, LARGE // 2)(site, slow_model), pause=0.001)
     site.lose_power()
     site.up()
     site.until_job(job)
-    site.assert_installed(model)
+    site.assert_installed(slow_model)
     site.until_instance(name, "ready")
     assert any("was gone when the agent came back" in why for why in site.instance_whys(name))
     site.assert_one_tree(name)
@@ -309,15 +315,15 @@ def test_a_loss_of_power_during_an_install_and_a_load_loses_nothing(site: Site, 
     site.until_instance(name, "stopped")
 
 
-def test_the_next_start_waits_for_what_a_killed_watcher_left(site: Site, model: Model) -> None:
-    job = site.install(model)
-    until(lambda: bytes_of(0, LARGE // 4)(site, model), pause=0.001, what=lambda: site.whys(job))
+def test_the_next_start_waits_for_what_a_killed_watcher_left(site: Site, slow_model: Model) -> None:
+    job = site.install(slow_model)
+    until(lambda: bytes_of(0, LARGE // 4)(site, slow_model), pause=0.001, what=lambda: site.whys(job))
     assert site.console.process
     site.console.process.kill()
     site.console.process.wait(5)
     site.up()
     site.until_job(job)
-    site.assert_installed(model)
+    site.assert_installed(slow_model)
 
 
 def test_a_web_worker_that_lost_its_parent_does_not_keep_the_port(site: Site) -> None:
@@ -372,20 +378,20 @@ def test_a_model_cannot_be_deleted_while_it_is_installed_anew(site: Site, instal
     site.assert_installed(new)
 
 
-def test_one_person_cancels_while_another_retries(site: Site, model: Model) -> None:
-    job = site.install(model)
+def test_one_person_cancels_while_another_retries(site: Site, slow_model: Model) -> None:
+    job = site.install(slow_model)
     path = f"/jobs/{job}/"
-    until(lambda: bytes_of(0, LARGE // 4)(site, model) or site.state(job) == "done", pause=0.005)
+    until(lambda: bytes_of(0, LARGE // 4)(site, slow_model) or site.state(job) == "done", pause=0.005)
     other = site.person.again()
     for _ in range(4):
         at_once(lambda: site.person.post(f"{path}cancel/"), lambda: other.post(f"{path}retry/"))
     site.person.post(f"{path}cancel/")
     until(lambda: site.state(job) in {"cancelled", "done"}, what=lambda: site.whys(job))
     if site.state(job) == "cancelled":
-        assert not (site.models / f"{model.name}.yaml").exists()
+        assert not (site.models / f"{slow_model.name}.yaml").exists()
         site.person.post(f"{path}retry/")
     site.until_job(job)
-    site.assert_installed(model)
+    site.assert_installed(slow_model)
 
 
 def test_one_person_loads_while_another_shuts_down(site: Site) -> None:
