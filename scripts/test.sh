@@ -34,6 +34,6 @@ if ! find_postgres >/dev/null; then
 fi
 # Two processes: most tests of whole consoles wait more than they work. A file's tests stay together.
 if [ -z "$LEFT_OUT" ]; then
-    exec python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15 --cov --cov-report=term --cov-fail-under=85 "$@"
+    exec python -m pytest -n 2 --dist loadfile --durations=15 --cov --cov-report=term --cov-fail-under=85 "$@"
 fi
-exec python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15 -m "$LEFT_OUT" --cov --cov-report=term "$@"
+exec python -m pytest -n 2 --dist loadfile --durations=15 -m "$LEFT_OUT" --cov --cov-report=term "$@"

@@ -13,16 +13,11 @@ from localai_admin.roles import make_groups
 _WHOLE = {"integration", "browser"}
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole consoles, kills and browsers on a shared machine: one more try, which pytest names in its report.
-
-    They come first, for they take longest: at the end both processes have small ones left.
-    """
+    """Whole consoles, kills and browsers on a shared machine: one more try, which pytest names in its report."""
     for item in items:
         if _WHOLE & set(item.path.parts):
             item.add_marker(pytest.mark.flaky(reruns=1))
-    items.sort(key=lambda item: not _WHOLE & set(item.path.parts))
 
 
 @pytest.hookimpl(wrapper=True)
