@@ -25,6 +25,8 @@ _MAX_POSITION = 1 << 32
 _KEPT_TEXT = 4096
 KEPT_NUMBERS = 4096
 _NEST = 4
+#: Items of lists that have to be passed over one by one, all together: several times as many as any vocabulary has.
+_MAX_ITEMS = 3_000_000
 
 _STRING, ARRAY, _BOOL = 8, 9, 7
 _FORMATS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", _BOOL: "B", 10: "Q", 11: "q", 12: "d"}
@@ -58,6 +60,7 @@ class Reader:
         self._piece, self._start, self._at = b"", 0, 0
         self._step = FIRST_PIECE
         self._order = "<"
+        self._items = 0
         self.version = 0
 
     def take(self, length: int) -> bytes:
@@ -131,14 +134,20 @@ class Reader:
                 return length, list(struct.unpack(f"{self._order}{length}{_FORMATS[kind]}", raw))
             self.skip(length * _SIZES[kind])
         elif kind == _STRING:
-            for _ in range(length):
+            for _ in self._one_by_one(length):
                 self.skip(self.size())
         elif kind == ARRAY and depth:
-            for _ in range(length):
+            for _ in self._one_by_one(length):
                 self.array(depth - 1)
         else:
             raise Malformed(f"The header of this GGUF file has a list of an unknown kind, {kind}, or lists in lists.")
         return length, None
+
+    def _one_by_one(self, length: int) -> range:
+        self._items += length
+        if self._items > _MAX_ITEMS:
+            raise Malformed(f"The header of this GGUF file cannot be right: lists of {self._items:,} items.")
+        return range(length)
 
     def count_parameters(self, tensors: int) -> int:
         """Numbers in all tensors, by the table of their shapes."""

@@ -9,6 +9,7 @@ from django.test import Client
 from pytest_django.plugin import blocking_manager_key
 
 from localai_admin.roles import make_groups
+from tests.fakes import http_server
 
 _WHOLE = {"integration", "browser"}
 
@@ -28,6 +29,20 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     if (marker and marker.kwargs.get("transaction")) or "transactional_db" in item.fixturenames:
         with item.config.stash[blocking_manager_key].unblock():
             make_groups(apps)
+
+
+@pytest.fixture
+def server() -> Iterator[http_server.Server]:
+    """A real web server that misbehaves as a test asks."""
+    with http_server.running() as running:
+        yield running
+
+
+@pytest.fixture
+def other() -> Iterator[http_server.Server]:
+    """Another host: the same address, another port."""
+    with http_server.running() as running:
+        yield running
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from gallery.downloads.specs import FileSpec
+from localai_admin.lib.paths import file_name_for_model
 
 
 class RevisionQuerySet(models.QuerySet["Revision"]):
@@ -79,7 +80,7 @@ class Revision(models.Model):
     @property
     def brought(self) -> frozenset[str]:
         """Names of every file that it put into the models folder."""
-        stem = self.name.replace("/", "__")
+        stem = file_name_for_model(self.name)
         own = [f"._gallery_{stem}.yaml", *([f"{stem}.yaml"] if self.configured else [])]
         templates = [name for name, _ in self.recipe.get("templates", [])]
         return frozenset([file.filename for file in self.specs] + templates + own)

@@ -12,6 +12,7 @@ from gallery.services import deletions, exchange, installs, jobs, kept, models_f
 from gallery.services.errors import JobError
 from gallery.services.running import JobRun
 from gallery.states import Kind, State
+from localai_admin.lib.paths import file_name_for_model
 
 
 class CannotRollBack(JobError):
@@ -106,6 +107,6 @@ def _refuse_foreign(revision: Revision, names: list[str]) -> None:
 
 def _in_order(names: list[str], revision: Revision) -> list[str]:
     """The record and the configuration last: what the last one brings makes the others count."""
-    stem = revision.name.replace("/", "__")
+    stem = file_name_for_model(revision.name)
     last = [name for name in (f"._gallery_{stem}.yaml", f"{stem}.yaml") if name in names]
     return [name for name in names if name not in last] + last

@@ -82,7 +82,7 @@ def index(server: Server) -> bytes:
         entry(server, "small", b"small bytes"),
         entry(server, "slow", bytes(2 * MIB), pause=0.15),
         entry(server, "meanwhile", b"asked for while the database was locked"),
-        entry(server, "breaks-once", bytes(MIB), cuts=[1000]),
+        entry(server, "breaks-off", bytes(MIB), cuts=[1000] * 5),
         entry(server, "after-the-queue", b"asked for while there was no queue"),
         {"description": "no name"},
         "no map",

@@ -299,7 +299,7 @@ def test_a_database_that_is_locked_for_a_while_loses_nothing(world: World) -> No
 
 
 def test_a_queue_that_is_deleted_while_jobs_run_is_made_anew_and_the_jobs_still_end(world: World) -> None:
-    waits = world.visitor.install("own", "breaks-once")
+    waits = world.visitor.install("own", "breaks-off")
     until(lambda: world.job_state(waits) == "retrying")
     for file in world.console.data.glob("queue.sqlite3*"):
         file.unlink()

@@ -28,18 +28,6 @@ QUICK = Timeouts(connect=2, header=0.5, stall=0.4)
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with running() as found:
-        yield found
-
-
-@pytest.fixture
-def other() -> Iterator[Server]:
-    with running() as found:
-        yield found
-
-
-@pytest.fixture
 def client() -> Iterator[Client]:
     found = Client(Policy(trusted_hosts=["127.0.0.1"], proxy=""), QUICK)
     yield found

@@ -1,7 +1,6 @@
 """Models of Ollama's registry: a tag means the weights in its manifest, and those for ever."""
 
 import hashlib
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,17 +10,11 @@ from gallery.downloads.schemes.scheme import Settings
 from gallery.downloads.specs import FileSpec
 from gallery.downloads.transport import Downloader
 from localai_admin.lib.net import Client, Policy
-from tests.fakes.http_server import Server, running
+from tests.fakes.http_server import Server
 from tests.fakes.ollama_registry import publish
 
 WEIGHTS = b"GGUF" + bytes(50_000)
 DIGEST = f"sha256:{hashlib.sha256(WEIGHTS).hexdigest()}"
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with running() as server:
-        yield server
 
 
 def opened() -> Downloader:

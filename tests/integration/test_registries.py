@@ -271,12 +271,6 @@ def test_a_token_can_be_the_secret_itself(ticketed: Registry, tokens: token_serv
 # --- Registries that cannot be trusted --------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with web() as running:
-        yield running
-
-
 def test_the_token_server_must_be_on_the_public_network_too(server: Server) -> None:
     challenge = {"WWW-Authenticate": 'Bearer realm="https://10.0.0.1/token",service="x"'}
     server.gives("/v2/o/r/manifests/latest", status=401, headers=challenge)

@@ -1,7 +1,6 @@
 """Before a download Hugging Face is asked what its scan found; what it does not say is not taken for safe."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,16 +12,10 @@ from gallery.downloads.schemes.scheme import Settings
 from gallery.downloads.specs import FileSpec
 from gallery.downloads.transport import Downloader
 from localai_admin.lib.net import Client, Policy
-from tests.fakes.http_server import Server, running
+from tests.fakes.http_server import Server
 
 CLEAN = {"hasUnsafeFile": False, "clamAVInfectedFiles": [], "dangerousPickles": [], "scansDone": True}
 PATH = "/api/models/o/r/scan"
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with running() as server:
-        yield server
 
 
 def look(server: Server, *uris: str, seconds: float = 5) -> tuple[Verdict, ...]:

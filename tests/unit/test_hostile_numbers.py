@@ -1,11 +1,9 @@
 """Numbers from archives, registries and model files that no file can have: each is refused by name, at once."""
 
-import contextlib
 import io
 import json
 import struct
 import tarfile
-import time
 from pathlib import Path
 
 import pytest
@@ -75,14 +73,12 @@ def test_how_long_a_token_holds_is_a_number_of_seconds_whatever_is_said(seconds:
     assert 0 < holds <= 86_400
 
 
-@pytest.mark.timeout(30)
-def test_a_header_of_nothing_but_empty_texts_is_soon_given_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lists", [1, 4])
+def test_a_header_of_nothing_but_empty_texts_is_given_up(tmp_path: Path, lists: int) -> None:
     """Each costs eight bytes of the file, and a look; a page waits for the answer."""
     path = tmp_path / "x.gguf"
-    count = 7_000_000
+    count = 4_000_000 // lists
     key = struct.pack("<Q", 1) + b"a" + struct.pack("<IIQ", 9, 8, count)
-    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + key + bytes(8 * count))
-    started = time.process_time()
-    with contextlib.suppress(gguf.GgufError):
+    path.write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, lists) + (key + bytes(8 * count)) * lists)
+    with pytest.raises(gguf.GgufError, match=r"lists of 4,000,000 items"):
         gguf.read_file(path)
-    assert time.process_time() - started < 8

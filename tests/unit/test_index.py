@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,18 +18,12 @@ from gallery.catalog.summaries import summary_of
 from gallery.downloads.schemes.resolver import Resolver
 from gallery.downloads.transport import Downloader
 from localai_admin.lib.net import Client, Policy
-from tests.fakes.http_server import Server, running
+from tests.fakes.http_server import Server
 from tests.fakes.real_gallery import real_index
 
 INDEX = (Path(__file__).parent.parent / "fixtures/gallery/index.yaml").read_bytes()
 ROOT = Path(__file__).parent.parent.parent
 DIGEST = sha256(INDEX).hexdigest()
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    with running() as found:
-        yield found
 
 
 def fetcher() -> Downloader:

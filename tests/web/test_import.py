@@ -17,7 +17,7 @@ from gallery.services import installs, outside, plans, recipes, running
 from gallery.services.transport import downloader
 from gallery.states import State
 from models import inventory
-from tests.fakes import http_server, hub_server, tiny_gguf
+from tests.fakes import hub_server, tiny_gguf
 
 WAYS = ["/import/", "/import/text/", "/import/repository/", "/import/path/", "/import/list/"]
 RECIPE = b"name: phi\nconfig_file: |\n  backend: llama-cpp\nfiles: [{filename: p.gguf, uri: 'https://x.test/p.gguf'}]\n"
@@ -28,12 +28,6 @@ def fresh(db, models_path: Path) -> Iterator[None]:
     hub_service.forget()
     yield
     hub_service.forget()
-
-
-@pytest.fixture
-def server() -> Iterator[http_server.Server]:
-    with http_server.running() as running:
-        yield running
 
 
 @pytest.fixture

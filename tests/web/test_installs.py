@@ -10,7 +10,6 @@ from gallery.models import Entry, Gallery, Job
 from gallery.services import installs, jobs, leftovers, queue, running
 from gallery.services.errors import BadEntry, Conflict, NameTaken
 from gallery.states import State
-from tests.fakes import http_server
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -21,12 +20,6 @@ PROJECTOR = b"mmproj" * 1000
 @pytest.fixture(autouse=True)
 def empty_queue():
     queue.HUEY.flush()
-
-
-@pytest.fixture
-def server():
-    with http_server.running() as server:
-        yield server
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from gallery.services import installs, known_files, leftovers, planning, plans, 
 from gallery.services.errors import NameTaken
 from gallery.services.plans import NotReady, PlanRefused
 from gallery.states import State
-from tests.fakes import http_server, tiny_gguf
+from tests.fakes import tiny_gguf
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -29,12 +29,6 @@ PROJECTOR = b"mmproj" * 1000
 @pytest.fixture(autouse=True)
 def empty_queue():
     queue.HUEY.flush()
-
-
-@pytest.fixture
-def server():
-    with http_server.running() as server:
-        yield server
 
 
 @pytest.fixture

@@ -31,12 +31,6 @@ def empty_queue():
     queue.HUEY.flush()
 
 
-@pytest.fixture
-def server():
-    with http_server.running() as server:
-        yield server
-
-
 def gallery_at(url, name="localai", **fields):
     return Gallery.objects.create(name=name, url=url, **fields)
 

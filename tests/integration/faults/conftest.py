@@ -11,18 +11,6 @@ from tests.fakes.workers import child
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with running() as found:
-        yield found
-
-
-@pytest.fixture
-def other() -> Iterator[Server]:
-    with running() as found:
-        yield found
-
-
-@pytest.fixture
 def secure() -> Iterator[Server]:
     with running(tls=True) as found:
         yield found
