@@ -41,7 +41,7 @@ SORTS = {
 }
 #: What the folder is made of: the part, in words, and what is said of it.
 PARTS = (
-    ("own", "Models", "of one alone"),
+    ("own", "Models", "used by one model alone"),
     ("shared", "Shared by models", "each counted once"),
     ("unused", "Unused files", "named by nothing"),
     ("partial", "Partial downloads", ""),

@@ -54,7 +54,7 @@ def test_the_list_says_how_each_gallery_is(as_viewer):
     for words in ("1,709", "Old copy", "It answered with 500. Try again.", "Failed", "Off", "in 49 min"):
         assert words in page
     assert "Answered by its mirror https://m.test/x" in page
-    assert "Only by button" in page
+    assert "only by button" in page
     assert "Refresh good" not in page, "a viewer only looks"
 
 
