@@ -34,7 +34,7 @@ if ! find_postgres >/dev/null; then
 fi
 # Two processes: most tests of whole consoles wait more than they work. A file's tests stay together. Those in the browser
 # run by themselves: its driver leaves an event loop behind, which Django's database does not allow.
-run() { python -m pytest -n 2 --dist loadfile --durations=10 "$@"; }
+run() { python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10 "$@"; }
 if [ "$#" -gt 0 ]; then
     exec python -m pytest "$@"
 elif [ -z "$LEFT_OUT" ]; then

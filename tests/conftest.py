@@ -14,11 +14,16 @@ from tests.fakes import http_server
 _WHOLE = {"integration", "browser"}
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole consoles, kills and browsers on a shared machine: one more try, which pytest names in its report."""
+    """Whole consoles, kills and browsers on a shared machine: one more try, which pytest names in its report.
+
+    They come first, for they take longest: at the end each process has small ones left.
+    """
     for item in items:
         if _WHOLE & set(item.path.parts):
             item.add_marker(pytest.mark.flaky(reruns=1))
+    items.sort(key=lambda item: not _WHOLE & set(item.path.parts))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -46,11 +46,15 @@ def answering(*answers: bytes, drip: bytes = b"") -> Iterator[str]:
             last = next(turn, last)
             threading.Thread(target=serve, args=(connection, last), daemon=True).start()
 
-    threading.Thread(target=accept, daemon=True).start()
+    accepting = threading.Thread(target=accept)
+    accepting.start()
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         over.set()
+        # Closing it would leave the thread in its call, to take connections of whoever gets the same number next.
+        listener.shutdown(socket.SHUT_RDWR)
+        accepting.join()
         listener.close()
 
 

@@ -149,7 +149,7 @@ def test_of_a_killed_worker_all_go_on_by_themselves_in_their_order(node: Node) -
 
 
 def test_a_paused_install_lets_go_outlives_a_restart_and_fetches_no_byte_twice(node: Node) -> None:
-    node.server.pause = 0.1
+    node.server.pause = 0.5
     pk = node.ask()
     node.start()
     node.until_bytes(512 << 10)

@@ -15,6 +15,13 @@ from tests.fakes.console import Console
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parent.parent.parent
+TESTS = [
+    "tests/contracts/test_search.py",
+    "tests/web/test_gallery_page.py",
+    "tests/web/test_refresh.py",
+    "tests/web/test_jobs.py",
+    "tests/web/test_jobs_page.py",
+]
 
 
 @pytest.fixture(scope="module")
@@ -48,18 +55,8 @@ def test_a_whole_console_runs_on_it(address: str, tmp_path: Path) -> None:
     assert "Traceback" not in console.log
 
 
-@pytest.mark.parametrize(
-    "tests",
-    [
-        "tests/contracts/test_search.py",
-        "tests/web/test_gallery_page.py",
-        "tests/web/test_refresh.py",
-        "tests/web/test_jobs.py",
-        "tests/web/test_jobs_page.py",
-    ],
-)
-def test_the_tests_of_galleries_and_jobs_pass(address: str, tests: str) -> None:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--no-header", "--tb=short", tests]
+def test_the_tests_of_galleries_and_jobs_pass(address: str) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--no-header", "--tb=short", *TESTS]
     env = {**os.environ, "DATABASE_URL": address}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-6000:]

@@ -1,6 +1,5 @@
 """Deleting a model removes what only this model uses, and says before what that is."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from models.config_folder import ConfigFolder
 from models.deletion import DeletionFailed, DeletionPreview, NoSuchModel, delete_files, plan_deletion
 from models.listing import list_models, loose_files
+from tests.fakes.nobody import as_nobody
 
 
 @pytest.fixture
@@ -270,16 +270,11 @@ def test_a_thousand_records_of_others_are_not_parsed_for_nothing(root: Path, mon
     assert parsed == []
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may delete everything")
 def test_a_folder_without_the_right_to_write_is_a_sentence(root: Path) -> None:
     put(root, "a.yaml", "name: a\n")
     preview = plan(root, "a")
-    root.chmod(0o500)
-    try:
-        with pytest.raises(DeletionFailed, match="rights"):
-            delete_files(preview, root)
-    finally:
-        root.chmod(0o700)
+    with as_nobody(root), pytest.raises(DeletionFailed, match="rights"):
+        delete_files(preview, root)
 
 
 def test_what_a_deletion_that_was_broken_off_had_set_out_to_remove_still_goes(root: Path) -> None:

@@ -1,8 +1,5 @@
 """Rights and limits of this machine: named, nothing lost."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,36 +8,13 @@ from django.conf import settings as console
 
 from gallery.states import State
 from tests.fakes.http_server import Server
+from tests.fakes.nobody import as_nobody
 from tests.fakes.two_files import LARGE, TwoFiles
 from tests.fakes.workers import ASK, RUN, child, described
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 MIB = 1 << 20
-NOBODY = 65534
-
-
-@contextmanager
-def as_nobody(*folders: Path) -> Iterator[None]:
-    """As another user, who may look into the folders, and write into the console's own ones; or without the right."""
-    if os.geteuid():
-        folders[-1].chmod(0o500)
-        try:
-            yield
-        finally:
-            folders[-1].chmod(0o700)
-        return
-    ways = {path: path.stat().st_mode for folder in folders for path in (folder, *folder.parents)}
-    before = {path: mode for path, mode in ways.items() if mode & 0o005 != 0o005}
-    for path, mode in before.items():
-        path.chmod(mode | 0o055)
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        for path, mode in before.items():
-            path.chmod(mode)
 
 
 def test_a_models_folder_that_belongs_to_another_user_is_named(two: TwoFiles, models_path: Path) -> None:
