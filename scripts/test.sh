@@ -32,15 +32,12 @@ if ! find_postgres >/dev/null; then
     echo "NOT RUN: the tests on PostgreSQL, for want of it (on Debian: apt-get install postgresql)"
     LEFT_OUT="${LEFT_OUT:+$LEFT_OUT and }not postgres"
 fi
-# Two processes: most tests of whole consoles wait more than they work. A file's tests stay together. Those in the browser
-# run by themselves: its driver leaves an event loop behind, which Django's database does not allow.
-run() { python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10 "$@"; }
+# More processes than cores: most tests of whole consoles wait more than they work. A file's tests stay together.
+run() { exec python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=15 --cov --cov-report=term "$@"; }
 if [ "$#" -gt 0 ]; then
     exec python -m pytest "$@"
 elif [ -z "$LEFT_OUT" ]; then
-    run -m "not browser" --cov --cov-report=term --cov-fail-under=85
-    run -m browser
+    run --cov-fail-under=85
 else
-    run -m "not browser and ($LEFT_OUT)" --cov --cov-report=term
-    case "$LEFT_OUT" in *"not browser"*) ;; *) run -m browser ;; esac
+    run -m "$LEFT_OUT"
 fi

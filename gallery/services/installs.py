@@ -1,6 +1,7 @@
 """Installing a model: find out what it takes, fetch it, and put it in place all at once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from gallery.downloads.download import download
 from gallery.downloads.faults import local_faults
 from gallery.downloads.patience import Patience
 from gallery.downloads.progress import Snapshot
+from gallery.downloads.specs import FileSpec
 from gallery.downloads.store import Ingest
 from gallery.downloads.transport import Downloader
-from gallery.models import Entry, Job
+from gallery.models import Entry, Job, Plan
 from gallery.services import exchange, jobs, known_files, limits, models_folder, recipes, revisions, scans
 from gallery.services.errors import BadEntry, NameTaken
 from gallery.services.exchange import Origin, owned_by
@@ -98,7 +100,7 @@ def _fetch(run: JobRun, ingest: Ingest, transport: Downloader, patience: Patienc
     _plan(run, recipe)
     run.move(State.DOWNLOADING, scans.said("it is known what is needed", found), "Downloading")
     download(
-        recipe.files,
+        _with_sizes(recipe.files, run.job),
         ingest,
         transport=transport,
         stop=run.check,
@@ -108,6 +110,19 @@ def _fetch(run: JobRun, ingest: Ingest, transport: Downloader, patience: Patienc
         patience=patience,
     )
     return recipe
+
+
+def _with_sizes(files: Sequence[FileSpec], job: Job) -> list[FileSpec]:
+    """The files with the sizes that the plan of this job has found out: their servers are not asked once more.
+
+    Of a file without a digest the size says whether it is here already; that is asked for when it matters.
+    """
+    plans = Plan.objects.filter(job=job).values_list("data__files", flat=True)
+    sizes = {(file["filename"], file["sha256"]): file["size"] for planned in plans for file in planned or ()}
+    return [
+        replace(file, size=sizes.get((file.filename, file.sha256))) if file.sha256 and file.size is None else file
+        for file in files
+    ]
 
 
 def _known(sha256: str) -> Path | None:

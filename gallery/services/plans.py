@@ -123,8 +123,10 @@ def confirm(plan: Plan, by: AbstractBaseUser | None) -> Job:
         raise NotReady("The plan was more than an hour old.", "It is worked out again; look at it, then install.")
     for refusal in plan.data.get("refusals", ()):
         raise PlanRefused(refusal["sentence"], refusal["action"])
-    job = installs.request(plan.request, by)
-    Plan.objects.filter(pk=plan.pk, job=None).update(job=job)
+    with transaction.atomic():
+        # Together, for the job begins with what its plan knows.
+        job = installs.request(plan.request, by)
+        Plan.objects.filter(pk=plan.pk, job=None).update(job=job)
     plan.refresh_from_db()
     return plan.job or job
 

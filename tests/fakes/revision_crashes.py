@@ -218,6 +218,9 @@ def main(folder: Path, kind: str) -> int:
     import django
 
     django.setup()
+    # Here, so that not each of the processes that are forked off reads them anew.
+    import gallery.services.rollback  # noqa: F401
+
     assert in_child(lambda: begin(world, kind)) == 0
     world.save()
     before = world.files()

@@ -344,6 +344,29 @@ def test_confirming_makes_the_job_of_just_what_was_planned_and_twice_is_once(ent
     assert Plan.objects.get(pk=plan.pk).job == job
 
 
+def test_an_install_asks_no_server_again_for_the_sizes_that_its_plan_says(entry, server, models_path):
+    server.gives("/no-digest.bin", b"text" * 100)
+    change(entry, files=[*entry.data["files"], {"filename": "no-digest.bin", "uri": server.url("/no-digest.bin")}])
+    job = plans.confirm(planned(entry), None)
+    server.seen.clear()
+    running.run(job.pk, installs.run_install)
+    job.refresh_from_db()
+    assert (job.state, job.error) == (State.DONE, "")
+    assert {request.path for request in server.seen if request.method == "HEAD"} == {"/no-digest.bin"}
+    assert (models_path / "phi.bin").read_bytes() == WEIGHTS
+
+
+def test_a_size_that_is_another_by_now_is_taken_from_what_comes(entry, server, models_path):
+    plan = planned(entry)
+    plan.data["files"][0]["size"] //= 2
+    plan.save()
+    job = plans.confirm(plan, None)
+    running.run(job.pk, installs.run_install)
+    job.refresh_from_db()
+    assert (job.state, job.error, job.bytes_total) == (State.DONE, "", len(WEIGHTS) + len(PROJECTOR))
+    assert (models_path / "phi.bin").read_bytes() == WEIGHTS
+
+
 def test_a_plan_of_more_than_an_hour_ago_is_worked_out_again_before_it_is_acted_upon(entry):
     plan = planned(entry)
     Plan.objects.filter(pk=plan.pk).update(ready_at=timezone.now() - timedelta(minutes=61))
