@@ -32,12 +32,9 @@ if ! find_postgres >/dev/null; then
     echo "NOT RUN: the tests on PostgreSQL, for want of it (on Debian: apt-get install postgresql)"
     LEFT_OUT="${LEFT_OUT:+$LEFT_OUT and }not postgres"
 fi
-# More processes than cores: most tests of whole consoles wait more than they work. A file's tests stay together.
-run() { exec python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=15 --cov --cov-report=term "$@"; }
 if [ "$#" -gt 0 ]; then
     exec python -m pytest "$@"
-elif [ -z "$LEFT_OUT" ]; then
-    run --cov-fail-under=85
-else
-    run -m "$LEFT_OUT"
 fi
+# More processes than cores: most tests of whole consoles wait more than they work. A file's tests stay together.
+exec python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=15 \
+    ${LEFT_OUT:+-m "$LEFT_OUT"} ${COVERAGE:+--cov --cov-report=term --cov-fail-under=85}
