@@ -2,6 +2,8 @@
 # The tests, with those among them that need a Chromium, a registry, or PostgreSQL, when it is here or can be installed.
 set -eu
 cd "$(dirname "$0")/.."
+# The tests start hundreds of processes: each would compile the whole console anew.
+unset PYTHONDONTWRITEBYTECODE
 
 find_chromium() { command -v chromium || command -v chromium-browser || command -v google-chrome; }
 find_registry() { command -v docker-registry && command -v openssl; }
@@ -36,5 +38,5 @@ if [ "$#" -gt 0 ]; then
     exec python -m pytest "$@"
 fi
 # More processes than cores: most tests of whole consoles wait more than they work. A file's tests stay together.
-exec python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --durations=15 \
+exec python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=15 \
     ${LEFT_OUT:+-m "$LEFT_OUT"} ${COVERAGE:+--cov --cov-report=term --cov-fail-under=85}

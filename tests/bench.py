@@ -124,7 +124,7 @@ def running_console(folder: Path) -> list[Row]:
         for _ in range(3)
     )
     galleries = json.dumps([{"name": "real", "url": f"file://{index(folder)}"}])
-    console = Console(folder / "console", LOCALAI_GALLERIES=galleries, LOCALAI_ADMIN_FILE_ROOTS=str(folder))
+    console = Console(folder / "console", new=True, LOCALAI_GALLERIES=galleries, LOCALAI_ADMIN_FILE_ROOTS=str(folder))
     first = console.start()
     session = requests.Session()
     sign_in(session, console)

@@ -87,7 +87,7 @@ def every_picture(chromium: Browser, folder: Path, target: Path) -> None:
         page = chromium.new_context(viewport=WIDE).new_page()
         sign_in(page, silent)
         some_pages(page, silent, {"overview": "/", "monitor": "/monitor/"}, target, "-silent")
-    with Console(folder / "fresh") as fresh:
+    with Console(folder / "fresh", new=True) as fresh:
         page = chromium.new_context(viewport=WIDE).new_page()
         welcome(page, fresh)
         some_pages(page, fresh, EVERY, target, "-fresh")

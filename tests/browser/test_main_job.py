@@ -46,7 +46,7 @@ def resident(pid: int) -> int:
 def test_a_person_gets_from_the_link_to_an_answer_and_finds_it_in_the_history(
     size: dict[str, int], open_page: Callable[..., Page], tmp_path: Path
 ) -> None:
-    with Console(tmp_path / "data") as console:
+    with Console(tmp_path / "data", new=True) as console:
         page = open_page(size)
         welcome(page, console)
 

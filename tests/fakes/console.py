@@ -1,12 +1,16 @@
 """The whole console as a person starts it: `localai-admin up` on a data folder of its own."""
 
+import atexit
 import contextlib
+import functools
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -15,6 +19,16 @@ import psutil
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_SECONDS = 60.0
+_PREPARE = """
+import django
+django.setup()
+from django.conf import settings
+from django.db import connection
+from localai_admin.management.commands import up
+up.make_folder(settings.DATA)
+up.prepare()
+connection.close()
+"""
 
 
 def free_port() -> int:
@@ -23,11 +37,34 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Console:
-    """One `up` and its children. Use as a context manager; `restart()` keeps the data folder and the address."""
+@functools.cache
+def _prepared() -> Path:
+    """A data folder as a first start leaves it, made once a process: most of a first start is its database."""
+    folder = Path(tempfile.mkdtemp(prefix="localai-admin-prepared-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LOCALAI_", "DJANGO_"))}
+    own = {"LOCALAI_ADMIN_DATA": str(folder), "LOCALAI_GALLERIES": "[]", "DATABASE_URL": ""}
+    environment = {**inherited, **own, "DJANGO_SETTINGS_MODULE": "localai_admin.settings"}
+    subprocess.run([sys.executable, "-c", _PREPARE], cwd=ROOT, env=environment, check=True, timeout=60)
+    return folder
 
-    def __init__(self, data: Path, **environment: str) -> None:
-        self.data = data
+
+def prepare(data: Path) -> None:
+    """Give a data folder without a database that of a first start, and its static files."""
+    if not (data / "db.sqlite3").exists():
+        data.mkdir(mode=0o750, parents=True, exist_ok=True)
+        shutil.copytree(_prepared() / "static", data / "static", dirs_exist_ok=True)
+        shutil.copy2(_prepared() / "db.sqlite3", data)
+
+
+class Console:
+    """One `up` and its children. Use as a context manager; `restart()` keeps the data folder and the address.
+
+    A `new` one begins with nothing at all, as the very first start of a person does.
+    """
+
+    def __init__(self, data: Path, *, new: bool = False, **environment: str) -> None:
+        self.data, self.is_new = data, new
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LOCALAI_", "DJANGO_"))}
@@ -52,6 +89,8 @@ class Console:
 
     def start(self, *arguments: str) -> float:
         """Start and wait for the greeting. Returns the seconds it took."""
+        if not self.is_new:
+            prepare(self.data)
         began = time.monotonic()
         self._seen.clear()
         self.process = subprocess.Popen(

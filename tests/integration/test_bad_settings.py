@@ -9,6 +9,8 @@ from tests.fakes.console import Console
 
 
 def refusal(console: Console) -> str:
+    # What is missing stays missing.
+    console.is_new = True
     with pytest.raises(AssertionError):
         console.start()
     assert console.process

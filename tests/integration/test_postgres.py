@@ -45,7 +45,7 @@ def test_every_migration_runs_forwards_and_search_backwards(address: str, tmp_pa
 
 
 def test_a_whole_console_runs_on_it(address: str, tmp_path: Path) -> None:
-    console = Console(tmp_path / "data", DATABASE_URL=address)
+    console = Console(tmp_path / "data", new=True, DATABASE_URL=address)
     console.start()
     try:
         ready = requests.get(f"{console.address}/readyz", timeout=10)

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from gallery.downloads.partial import bytes_here
+from tests.fakes.console import prepare
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LARGE = bytes(range(256)) * (12 << 10)  # 3 MiB
@@ -102,7 +103,7 @@ class Node:
             "LOCALAI_GALLERIES": json.dumps([{"name": "own", "url": (source / "index.yaml").as_uri()}]),
         }
         self.worker: subprocess.Popen[bytes] | None = None
-        self.manage("migrate", "-v", "0")
+        prepare(self.data)
 
     def _entry(self, name: str) -> dict[str, object]:
         files = [(f"{name}.gguf", "/large", LARGE), (f"{name}-mmproj.gguf", "/small", SMALL)]

@@ -31,6 +31,8 @@ PORT_SECONDS = 6.0
 
 class Command(BaseCommand):
     help = "Prepare the data folder, then run web, worker and agent until Ctrl-C."
+    #: Checks are for who changes the code, and load every page, which takes a second.
+    requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--keep-backends", action="store_true", help="leave loaded models running when stopped")
@@ -173,7 +175,7 @@ def children(keep_backends: bool) -> list[Child]:
     agent = [*manage, "run_agent", *(["--keep-backends"] if keep_backends else [])]
     return [
         Child("web", web_command()),
-        # Checked by `up` already; a check would load every page into the worker.
+        # A check would load every page into the worker.
         Child("worker", [*manage, "run_huey", "-f", "-g", "TERM", "-t", "5", "--quiet", "--skip-checks"]),
         # An agent whose watcher was killed lets its backends live; the next one adopts them.
         Child("agent", agent, stop_seconds=settings.BACKEND_STOP_SECONDS + 20.0, orphan_signal=signal.SIGHUP),
