@@ -1,3 +1,5 @@
+import contextlib
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -5,8 +7,9 @@ import pytest
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import Group, User
-from django.test import Client
-from pytest_django.plugin import blocking_manager_key
+from django.db import connection
+from django.test import Client, TransactionTestCase
+from pytest_django import DjangoDbBlocker
 
 from localai_admin.roles import make_groups
 from tests.fakes import http_server
@@ -26,14 +29,31 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not _WHOLE & set(item.path.parts))
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
-    """A test with transactions of its own leaves empty tables; the roles, which a migration makes, are made again."""
-    yield
-    marker = item.get_closest_marker("django_db")
-    if (marker and marker.kwargs.get("transaction")) or "transactional_db" in item.fixturenames:
-        with item.config.stash[blocking_manager_key].unblock():
-            make_groups(apps)
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """A test with transactions of its own leaves the database as the migrations did, the roles included.
+
+    Django would empty every table for that, and make types and permissions again, which takes longer than most tests.
+    """
+    with pytest.MonkeyPatch.context() as patch, contextlib.closing(sqlite3.connect(":memory:")) as migrated:
+        if connection.vendor == "sqlite":
+            with django_db_blocker.unblock():
+                connection.ensure_connection()
+                connection.connection.backup(migrated)
+
+            def restore(_case: TransactionTestCase) -> None:
+                connection.ensure_connection()
+                migrated.backup(connection.connection)
+
+        else:
+            flush = TransactionTestCase._fixture_teardown
+
+            def restore(case: TransactionTestCase) -> None:
+                flush(case)
+                make_groups(apps)
+
+        patch.setattr(TransactionTestCase, "_fixture_teardown", restore)
+        yield
 
 
 @pytest.fixture
