@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,8 +24,13 @@ def two(server: Server, as_administrator: Client, models_path: Path) -> TwoFiles
 
 
 @pytest.fixture(scope="package")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with a database in a file, so that several processes can work on it."""
-    folder = tmp_path_factory.mktemp("data")
+def _migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("migrated")
     child(folder, "from django.core.management import call_command; call_command('migrate', verbosity=0)")
     return folder
+
+
+@pytest.fixture
+def data(_migrated: Path, tmp_path: Path) -> Path:
+    """A data folder with a database in a file, so that several processes can work on it."""
+    return shutil.copytree(_migrated, tmp_path / "data")
