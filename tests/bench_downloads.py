@@ -92,6 +92,10 @@ class Bench:
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.port}/{name}"
 
+    def spec(self, name: str, prefix: str = "") -> list[str | int]:
+        """A FileSpec, as a plan that was confirmed gives it: with digest and size."""
+        return [name, self.digests[name], self.url(prefix + name), (self.files / name).stat().st_size]
+
     def engine(self, names: Sequence[str], *, connections: int = 8, prefix: str = "", keep: bool = False) -> Cost:
         """The console's own way: checked, on the disk, in place."""
         models = self.folder / "models"
@@ -99,7 +103,7 @@ class Bench:
             shutil.rmtree(models, ignore_errors=True)
             models.mkdir()
         wanted = self.folder / "files.json"
-        wanted.write_text(json.dumps([[name, self.digests[name], self.url(prefix + name)] for name in names]))
+        wanted.write_text(json.dumps([self.spec(name, prefix) for name in names]))
         command = [sys.executable, "-c", _ENGINE, str(models), str(connections), str(wanted)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         wall, cpu, resident, fetched = map(float, done.stdout.split())
@@ -113,7 +117,7 @@ class Bench:
         shutil.rmtree(models, ignore_errors=True)
         models.mkdir()
         wanted = self.folder / "files.json"
-        wanted.write_text(json.dumps([[name, self.digests[name], self.url(name)]]))
+        wanted.write_text(json.dumps([self.spec(name)]))
         worker = subprocess.Popen([sys.executable, "-c", _ENGINE, str(models), "8", str(wanted)])
         while not any(bytes_here(part) >= LARGE // 2 for part in models.glob(".ingest/job/*.part")):
             assert worker.poll() is None, "it was done before it could be killed"

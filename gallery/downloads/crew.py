@@ -49,10 +49,11 @@ class Crew:
         self._over, self._news, self._sharing_out = Event(), Condition(), Lock()
         blocks = Blocks()
         self.fetches = [
-            Fetch(spec, ingest, transport, blocks, over=self._over, patience=patience, on_end=self._tell)
+            Fetch(spec, ingest, transport, blocks, over=self._over, patience=patience, on_end=self._ended)
             for spec in specs
         ]
         self._open = list(self.fetches)
+        self._left = len(self.fetches)
         self._ramp = Ramp(pace.connections, min(_FIRST, len(specs)))
         self._threads: list[Thread] = []
         self._working = 0
@@ -83,10 +84,7 @@ class Crew:
         """Whether something is still to come. Raises the DownloadError of the first file that failed."""
         if self._fault:
             raise self._fault
-        self._open = [fetch for fetch in self._open if not fetch.verified]
-        failed = next((fetch.failure for fetch in self._open if fetch.failure), None)
-        if failed:
-            raise failed
+        self._open = [fetch for fetch in self._open if not fetch.is_over]
         return bool(self._open)
 
     def wait(self) -> None:
@@ -97,8 +95,7 @@ class Crew:
             name = f"connection-{number}"
             self._start(Thread(target=self._guarded, args=(self._connect, number), name=name, daemon=True))
         with self._news:
-            if all(not fetch.is_over for fetch in self._open[:1]):
-                self._news.wait(_LOOK)
+            self._news.wait_for(lambda: self._fault or not self._left, _LOOK)
 
     def _most(self) -> int:
         return max(1, self._pace.connections())
@@ -109,6 +106,12 @@ class Crew:
 
     def _tell(self) -> None:
         with self._news:
+            self._news.notify_all()
+
+    def _ended(self, failure: DownloadError | None) -> None:
+        with self._news:
+            self._left -= 1
+            self._fault = self._fault or failure
             self._news.notify_all()
 
     def _guarded(self, work: Callable[..., None], *arguments: int) -> None:

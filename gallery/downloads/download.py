@@ -16,7 +16,7 @@ from gallery.downloads.specs import FileSpec
 from gallery.downloads.store import Ingest
 from gallery.downloads.transport import Transport
 
-#: Seconds between two reports while nothing but the number of bytes changes.
+#: Seconds between two reports.
 _TELL_EVERY = 0.2
 _UNLIMITED, _PATIENT = Unlimited(), Patience()
 
@@ -42,8 +42,8 @@ def download(
 
     Bytes of an earlier try are used; files that are in the models folder already are left alone, also under another
     name: `known` says by a digest where one is. `stop` is called several times a second, by the caller's thread, and
-    raises to end the download: the bytes are kept. `on_progress` is called up to five times a second, and at every
-    change. `pace` is asked all the time how many connections and bytes there may be.
+    raises to end the download: the bytes are kept. `on_progress` is called up to five times a second, and at the end.
+    `pace` is asked all the time how many connections and bytes there may be.
     """
     _Download(files, ingest, transport, stop, on_progress, known=known, clock=clock).run(pace, patience)
 
@@ -130,7 +130,7 @@ class _Download:
 
     def _has(self, file: _File, status: str) -> None:
         file.status = status
-        self._tell()
+        self._tick()
 
     # --- what is not
 
@@ -145,27 +145,22 @@ class _Download:
         try:
             with crew:
                 while crew.is_at_work():
-                    self._show(wanted, crew)
+                    self._look_at(wanted, crew)
+                    self._tick()
                     crew.wait()
-                self._show(wanted, crew)
+                self._look_at(wanted, crew)
         except NoSpace:
             self._look_at(wanted, crew)
             # What all of them need is more than what the first one lacked.
             self._check_space(wanted)
             raise
 
-    def _show(self, wanted: Sequence[_File], crew: Crew) -> None:
-        self._tell() if self._look_at(wanted, crew) else self._tick()
-
-    def _look_at(self, wanted: Sequence[_File], crew: Crew) -> bool:
-        """How far the crew is with each file; returns whether there is anything to tell at once."""
-        changed = False
+    def _look_at(self, wanted: Sequence[_File], crew: Crew) -> None:
+        """How far the crew is with each file."""
         for file, fetch in zip(wanted, crew.fetches, strict=True):
-            changed |= fetch.status != file.status
             file.status = fetch.status
             if fetch.is_begun:
                 file.done, file.total = fetch.done, fetch.total if fetch.total is not None else file.total
-        return changed
 
     # --- how far it is
 

@@ -37,7 +37,7 @@ class Refused(Exception):
 class Fetch:
     """The work on one file. `failure` is why it ended early, `verified` that it ended well.
 
-    `over` ends all of it; `on_end` is called when it has ended, by whatever thread found that.
+    `over` ends all of it; `on_end` is told once of its end, by whatever thread found that.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Fetch:
         *,
         over: Event,
         patience: Patience,
-        on_end: Callable[[], None],
+        on_end: Callable[[DownloadError | None], None],
     ) -> None:
         self.spec = spec
         self._ingest, self._transport, self._blocks = ingest, transport, blocks
@@ -227,7 +227,7 @@ class Fetch:
                 self._fail(error)
                 return
             self.verified = True
-            self._on_end()
+            self._on_end(None)
 
     def _mismatch(self, partial: Partial, got: str) -> None:
         """Keep the bytes aside, and try another source, or once more what may have been put together wrongly."""
@@ -262,7 +262,7 @@ class Fetch:
 
     def _fail(self, error: DownloadError) -> None:
         self.failure = error
-        self._on_end()
+        self._on_end(error)
 
     def _has_other(self) -> bool:
         return self._source < self._transport.others(self.spec.uri)

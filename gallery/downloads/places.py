@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from gallery.downloads.errors import NameTaken, UnsafeName
 from gallery.downloads.faults import local_faults
-from localai_admin.lib.paths import inside, parts_of, same_name_key
+from localai_admin.lib.paths import inside, same_name_key
 
 #: The folder of downloads, inside the models folder so that a file goes to its place in one step.
 INGEST = ".ingest"
@@ -17,22 +17,20 @@ _RECORD_PREFIX = "._gallery_"
 
 def of_file(models: Path, name: str) -> Path:
     """The place of a file that a gallery names. Raises UnsafeName, NameTaken, LocalFault."""
-    with local_faults(name):
-        last = parts_of(name)[-1]
-    if last.lower().startswith(_RECORD_PREFIX):
+    place = of_text(models, name)
+    if place.name.lower().startswith(_RECORD_PREFIX):
         raise _kept(name)
-    return of_text(models, name)
+    return place
 
 
 def of_text(models: Path, name: str) -> Path:
     """The place of a file that the console writes itself: a configuration, a template, a record of a gallery."""
     with local_faults(name):
-        place = inside(models, name)
-    if parts_of(name)[0].lower() in {INGEST, PREVIOUS}:
-        raise _kept(name)
-    with local_faults(name):
+        place, parts = inside(models, name), PurePosixPath(name).parts
+        if parts[0].lower() in {INGEST, PREVIOUS}:
+            raise _kept(name)
         if not os.path.lexists(place):
-            _refuse_look_alike(models, parts_of(name))
+            _refuse_look_alike(models, parts)
         if place.is_dir():
             raise NameTaken(f"{name} is a folder in the models folder.")
     return place

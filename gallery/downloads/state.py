@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,14 @@ class State:
 
     def save(self) -> None:
         """Raises OSError."""
-        data = {name: value for name, value in asdict(self).items() if name != "path"}
+        data = {
+            "boot": self.boot,
+            "files": {name: vars(file) for name, file in self.files.items()},
+            "moves": [vars(move) for move in self.moves],
+            "made": self.made,
+            "keeps": [vars(keep) for keep in self.keeps],
+            "committed": self.committed,
+        }
         atomic_write(self.path, json.dumps(data).encode(), 0o600)
 
     def survived_power(self) -> bool:

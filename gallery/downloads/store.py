@@ -46,6 +46,7 @@ class Ingest:
         self.reserve = reserve
         self._lock = RLock()
         self._unsynced: list[Path] = []
+        self._places: dict[str, Path] = {}
         with local_faults(f"The models folder {models_path}", where=models_path):
             _refuse_link(self.folder.parent)
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -63,8 +64,13 @@ class Ingest:
         return self._state.committed
 
     def target(self, filename: str) -> Path:
-        """Where a file will be. Raises UnsafeName, and NameTaken when a name there differs only by case or form."""
-        return places.of_file(self.models, filename)
+        """Where a file will be. Raises UnsafeName, and NameTaken when a name there differs only by case or form.
+
+        It was looked at once; a commit looks anew.
+        """
+        if filename not in self._places:
+            self._places[filename] = places.of_file(self.models, filename)
+        return self._places[filename]
 
     def is_here(self, file: FileSpec, size: int | None = None, tick: Tick = _no_tick) -> bool:
         """Whether the very file is in the models folder already.
@@ -220,6 +226,7 @@ class Ingest:
         With `keep_in`, a folder below `.previous/`, what is replaced is kept there, and so are the `retired` files,
         which nobody needs any more.
         """
+        self._places.clear()
         pending = [file for file in files if not self._is_in_place(file)]
         if missing := [file.filename for file in pending if not self.is_verified(file)]:
             raise FileGone(f"{missing[0]} was in the models folder when it was looked for, and is not there any more.")
@@ -312,8 +319,9 @@ class Ingest:
 
     def _check_places(self, files: Sequence[FileSpec], texts: Sequence[str], moving: Sequence[str]) -> None:
         places.refuse_twins([file.filename for file in files] + list(texts))
+        own = set(texts)
         for name in moving:
-            place = places.of_text(self.models, name) if name in texts else self.target(name)
+            place = places.of_text(self.models, name) if name in own else self.target(name)
             if os.path.lexists(place) and name not in self.owned:
                 raise NameTaken(f"The models folder has a file called {name} already, which this would replace.")
 

@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urljoin
 
@@ -123,31 +122,19 @@ class Response:
         self.close()
 
 
-class _Session(requests.Session):
-    """Redirects are followed by the client below. The library would look at where one leads all the same, and read its
-    whole body for that, however long it is and however slowly it comes."""
-
-    def get_redirect_target(self, _answer: requests.Response) -> None:
-        return None
-
-
 class Client:
     """Connections under one policy. May be used by several threads.
 
     A connection is used again for the host it was made for, until the client is closed: where it leads was looked at
-    when it was made, and what a request carries is decided for each.
+    when it was made, and what a request carries is decided for each. Redirects are followed here: a
+    session of the library would read the whole body of one first, however long it is and however slowly it comes.
     """
 
     def __init__(self, policy: Policy, timeouts: Timeouts = Timeouts(), resolve: Resolve = resolve_by_system) -> None:
         self.policy = policy
         self.timeouts = timeouts
-        self._session = _Session()
-        self._session.trust_env = False
-        self._session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or True
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        adapter = GuardedAdapter(policy.trusts, timeouts.header, resolve)
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
+        self._verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or True
+        self._adapter = GuardedAdapter(policy.trusts, timeouts.header, resolve)
 
     def open(
         self,
@@ -190,7 +177,7 @@ class Client:
             raise RefusedAddress(parsed.host or "", address)
 
     def close(self) -> None:
-        self._session.close()
+        self._adapter.close()
 
     def _next(self, current: Url, target: str) -> Url:
         following = self._checked(urljoin(current.url, target).split("#")[0])
@@ -201,8 +188,9 @@ class Client:
     def _checked(self, url: str) -> Url:
         """The URL as the connection will see it. Raises RefusedUrl, or RefusedAddress for a local name."""
         try:
-            prepared = requests.Request("GET", url).prepare().url or ""
-            parsed = parse_url(prepared)
+            prepared = requests.PreparedRequest()
+            prepared.prepare_url(url, None)
+            parsed = parse_url(prepared.url or "")
         except (requests.RequestException, LocationParseError, UnicodeError, ValueError):
             raise RefusedUrl(f"{shown(url)} is no address of the web.") from None
         if parsed.scheme not in _PORTS or not parsed.host:
@@ -218,9 +206,8 @@ class Client:
         return self.policy.trusts(url.host or "", url.port or _PORTS.get(url.scheme or ""))
 
     def _send(self, method: str, url: Url, headers: Mapping[str, str]) -> requests.Response:
-        always = {"Accept-Encoding": "identity"}
-        request = requests.Request(method, url.url, headers={"User-Agent": self.policy.user_agent, **headers, **always})
-        prepared = self._session.prepare_request(request)
+        usual, always = {"Accept": "*/*", "User-Agent": self.policy.user_agent}, {"Accept-Encoding": "identity"}
+        prepared = requests.Request(method, url.url, headers={**usual, **headers, **always}).prepare()
         try:
             try:
                 return self._sent(prepared, url)
@@ -239,11 +226,9 @@ class Client:
 
     def _sent(self, request: requests.PreparedRequest, url: Url) -> requests.Response:
         timeout = (self.timeouts.connect, self.timeouts.header)
-        return self._session.send(
-            request,
-            allow_redirects=False, stream=True, timeout=timeout, proxies=self._proxies(url),
-            verify=self._session.verify,
-        )  # fmt: skip
+        return self._adapter.send(
+            request, stream=True, timeout=timeout, verify=self._verify, proxies=self._proxies(url)
+        )
 
     def _proxies(self, url: Url) -> dict[str, str]:
         return {"https": self.policy.proxy} if self.policy.proxy and not self._trusts(url) else {}

@@ -1,5 +1,6 @@
 """File names that came from somewhere else, checked before they are used."""
 
+import os
 import unicodedata
 from pathlib import Path, PurePosixPath
 
@@ -30,8 +31,8 @@ def inside(root: Path, name: str) -> Path:
     parts = parts_of(name)
     top = root.resolve()
     try:
-        path = top.joinpath(*parts[:-1]).resolve() / parts[-1]
-        resolved = path.resolve()
+        path = (top.joinpath(*parts[:-1]).resolve() if parts[1:] else top) / parts[-1]
+        resolved = path.resolve() if os.path.islink(path) else path  # noqa: PTH114  (which may raise)
     except (OSError, RuntimeError):
         raise UnsafePath(name, "cannot be followed: a link on the way leads in a circle") from None
     if not (path.parent.is_relative_to(top) and resolved.is_relative_to(top) and resolved != top):
@@ -74,6 +75,8 @@ def file_name_for_model(name: str) -> str:
 
 def same_name_key(name: str) -> str:
     """Equal for two names that some file systems, or a person, cannot tell apart: by case or by Unicode form."""
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
