@@ -82,8 +82,7 @@ def serious(page: Page) -> list[str]:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize(("size", "theme"), [(WIDE, "light"), (PHONE, "dark")], ids=["wide, light", "phone, dark"])
 def test_every_page_can_be_used_by_everybody(
     seeded: tuple[Console, dict[str, str]], size: dict[str, int], theme: str, open_page: Callable[..., Page]
 ) -> None:
