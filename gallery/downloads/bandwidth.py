@@ -5,10 +5,14 @@ from collections.abc import Callable
 from threading import Lock
 from weakref import WeakSet
 
+from gallery.downloads.pace import MOST
+
 #: The shares are worked out anew after so long. Seconds.
 WINDOW = 0.25
 #: What was not used is kept for so long; a debt is made good within this. Seconds.
 _BURST, _REPAY = 0.05, 1.0
+#: Less than this is not worth a call. Bytes.
+_LEAST = 16 << 10
 
 
 class Share:
@@ -28,6 +32,10 @@ class Share:
     def spend(self, count: int) -> float:
         """`count` bytes came; returns the seconds to wait before more are read, 0.0 for none."""
         return self._line.spend(self, count)
+
+    def piece(self) -> int:
+        """Bytes to read at once: a moment's worth, so that a slow line is not taken by what comes before any wait."""
+        return self._line.piece(self)
 
 
 class Line:
@@ -77,6 +85,11 @@ class Line:
             if now - self._levelled_at >= WINDOW:
                 self._level()
             return max(-share.balance / share.rate, 0.0)
+
+    def piece(self, share: Share) -> int:
+        """As `Share.piece`."""
+        with self._lock:
+            return MOST if self._rate is None else min(max(int(share.rate * _BURST), _LEAST), MOST)
 
     def _fill(self, now: float) -> None:
         passed, self._filled_at = now - self._filled_at, now

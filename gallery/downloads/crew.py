@@ -165,12 +165,14 @@ class Crew:
                 self._working -= 1
             self._tell()
 
-    def _count(self, count: int) -> None:
+    def _count(self, count: int) -> int:
+        """Waits for as long as the bandwidth says; returns how many bytes may be read then."""
         self._meter.add(count)
         wait = self._pace.spend(count)
         while wait > 0 and not self._over.wait(min(wait, _ASK_AGAIN)):
             # A limit that was lifted ends the wait; one that was lowered does not make this one longer.
             wait = min(wait - _ASK_AGAIN, self._pace.spend(0))
+        return self._pace.piece()
 
     # --- the disk
 

@@ -131,8 +131,9 @@ class Fetch:
 
     # --- one connection
 
-    def fetch(self, claim: Claim, count: Callable[[int], None], alone: Callable[[], bool]) -> None:
-        """Fetch the claim, or as much of it as comes. `count` is told the bytes of each piece, and may wait.
+    def fetch(self, claim: Claim, count: Callable[[int], int], alone: Callable[[], bool]) -> None:
+        """Fetch the claim, or as much of it as comes. `count` is told the bytes of each piece, may wait, and
+        says how many may be read next.
 
         What is missing after a failure is claimed again, later, or the file's `failure` is set. Raises Refused when the
         server does not want this connection, and it is not `alone`.
@@ -148,7 +149,7 @@ class Fetch:
                 self._shares.give_back(claim)
         self._look_whether_done()
 
-    def _receive(self, claim: Claim, partial: Partial, count: Callable[[int], None]) -> None:
+    def _receive(self, claim: Claim, partial: Partial, count: Callable[[int], int]) -> None:
         end = claim.end if claim.end != partial.total else None
         with self._transport.open(self.spec.uri, claim.at, partial.validator, end, self._source) as stream:
             receiver = self._accept(claim, partial, stream)

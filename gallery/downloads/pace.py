@@ -2,6 +2,9 @@
 
 from typing import Protocol
 
+#: Bytes that are read at once without a limit: more do not come together.
+MOST = 1 << 20
+
 
 class Pace(Protocol):
     """Asked all the time, by several threads, so that a change is followed while bytes come."""
@@ -15,6 +18,9 @@ class Pace(Protocol):
         Whoever waits long asks again with 0 now and then: a limit that was changed may end the wait.
         """
 
+    def piece(self) -> int:
+        """The most bytes to read before the next `spend`."""
+
 
 class Unlimited:
     """As fast as it goes."""
@@ -27,3 +33,6 @@ class Unlimited:
 
     def spend(self, count: int) -> float:
         return 0.0
+
+    def piece(self) -> int:
+        return MOST

@@ -24,16 +24,17 @@ class Receiver:
         self._over, self._name = over, name
         self._written = 0
 
-    def receive(self, claim: Claim, stream: Stream, count: Callable[[int], None]) -> None:
-        """What the stream gives of the claim; `count` is told the bytes of each piece. Raises DownloadError.
+    def receive(self, claim: Claim, stream: Stream, count: Callable[[int], int]) -> None:
+        """What the stream gives of the claim; `count` is told the bytes of each piece, and says how many may
+        be read next. Raises DownloadError.
 
         Also when it ends early, what came is written.
         """
-        block = self._begun(claim)
+        block, most = self._begun(claim), count(0)
         flushed = time.monotonic()
         try:
             while not claim.is_done and not self._over.is_set() and not self._partial.closed:
-                got = self._next(claim, block, stream)
+                got = self._next(claim, block, stream, most)
                 if got == 0:
                     self._ended(claim, stream)
                     break
@@ -46,7 +47,7 @@ class Receiver:
                     self._write(block)
                     flushed = now
                 if got:
-                    count(got)
+                    most = count(got)
         finally:
             self._write(block)
             self._blocks.give_back(block)
@@ -58,8 +59,8 @@ class Receiver:
         return block
 
     @staticmethod
-    def _next(claim: Claim, block: Block, stream: Stream) -> int | None:
-        room = block.room if claim.end is None else block.room[: max(1, claim.end - claim.at)]
+    def _next(claim: Claim, block: Block, stream: Stream, most: int) -> int | None:
+        room = block.room[: most if claim.end is None else max(1, min(most, claim.end - claim.at))]
         got = stream.receive(room)
         block.end += got or 0
         claim.at += got or 0
