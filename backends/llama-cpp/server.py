@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 
 import grpc
 from auth import TokenRequired
@@ -60,8 +61,11 @@ def main() -> None:
     # LocalAI may hand over more than this backend knows of.
     arguments, _ = parser.parse_known_args()
     stop = threading.Event()
+    # Set by a handler it would be for ever: one that comes in the middle of `stop.wait` waits for the lock of that.
+    asked: SimpleQueue[None] = SimpleQueue()
+    threading.Thread(target=lambda: (asked.get(), stop.set()), daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: asked.put(None))
     watch_parent(os.environ, stop.set)
     code = serve(arguments.addr, os.environ.get("LOCALAI_GRPC_AUTH_TOKEN", ""), stop)
     sys.stderr.flush()

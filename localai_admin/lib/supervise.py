@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from localai_admin.lib import signals
+
 _PR_SET_PDEATHSIG = 1
 #: A child that lived this long starts its next life with a clean record.
 STEADY_SECONDS = 60.0
@@ -73,7 +75,7 @@ def start(child: Child) -> Life:
         child.command,
         stdin=subprocess.DEVNULL,
         process_group=0,
-        preexec_fn=_on_parent_death(child.orphan_signal),  # noqa: PLW1509 - before any thread is started
+        preexec_fn=_on_parent_death(child.orphan_signal),  # noqa: PLW1509 - a system call, which takes no lock
     )
     return Life(child, process)
 
@@ -184,8 +186,7 @@ def answers(host: str, port: int) -> bool:
 def main(specification: str) -> int:
     spec = json.loads(specification)
     watch = Watch([Child(**child) for child in spec["children"]])
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: watch.asked_to_stop.set())
+    signals.set_at(watch.asked_to_stop, (signal.SIGINT, signal.SIGTERM))
     watch.start_missing()
     threading.Thread(
         target=announce, args=(spec["host"], spec["port"], spec["sentence"], watch.asked_to_stop), daemon=True

@@ -7,13 +7,13 @@ import signal
 from argparse import ArgumentParser
 from pathlib import Path
 from threading import Event, Thread
-from types import FrameType
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, connection
 
+from localai_admin.lib import signals
 from models.runtime.environment import backend_environment
 from models.runtime.identity import owner_id
 from models.runtime.launch import Layout
@@ -38,7 +38,7 @@ class Command(BaseCommand):
         run_folder = settings.DATA / "run"
         lock = only_agent(run_folder)
         stop = Event()
-        received = listen(stop)
+        received = signals.set_at(stop, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
         supervisor = Supervisor(DatabaseStore(), layout(run_folder))
         sampler = Thread(target=keep_sampling, args=(stop,), name="sample", daemon=True)
         sampler.start()
@@ -67,19 +67,6 @@ def only_agent(folder: Path) -> int:
     os.ftruncate(descriptor, 0)
     os.write(descriptor, str(os.getpid()).encode())
     return descriptor
-
-
-def listen(stop: Event) -> set[int]:
-    """Set `stop` at SIGTERM, SIGINT and SIGHUP. Returns the set that the numbers of those received go into."""
-    received: set[int] = set()
-
-    def note(number: int, _: FrameType | None) -> None:
-        received.add(number)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, note)
-    return received
 
 
 def layout(run_folder: Path) -> Layout:
