@@ -77,8 +77,6 @@ def _cards(found: Answer, entries: Sequence[Entry], installed: Installed) -> lis
     return [
         {
             "entry": entry,
-            "key": str(entry.pk),
-            "letter": entry.name[:1],
             "name": marked(entry.name, words),
             "summary": marked(entry.summary, words),
             "url": entry.get_absolute_url(),
