@@ -61,7 +61,7 @@ def main() -> None:
     # LocalAI may hand over more than this backend knows of.
     arguments, _ = parser.parse_known_args()
     stop = threading.Event()
-    # Set by a handler it would be for ever: one that comes in the middle of `stop.wait` waits for the lock of that.
+    # Not set by the handler, which runs in the middle of `stop.wait` and would want the lock that is held there.
     asked: SimpleQueue[None] = SimpleQueue()
     threading.Thread(target=lambda: (asked.get(), stop.set()), daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):

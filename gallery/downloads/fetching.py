@@ -262,8 +262,10 @@ class Fetch:
                 self._fail(error)
 
     def _fail(self, error: DownloadError) -> None:
-        self.failure = error
-        self._on_end(error)
+        """What a late connection finds is nothing any more to a file that is over."""
+        if not self.is_over:
+            self.failure = error
+            self._on_end(error)
 
     def _has_other(self) -> bool:
         return self._source < self._transport.others(self.spec.uri)

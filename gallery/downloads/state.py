@@ -106,15 +106,8 @@ class State:
 
     def save(self) -> None:
         """Raises OSError."""
-        data = {
-            "boot": self.boot,
-            "files": {name: vars(file) for name, file in self.files.items()},
-            "moves": [vars(move) for move in self.moves],
-            "made": self.made,
-            "keeps": [vars(keep) for keep in self.keeps],
-            "committed": self.committed,
-        }
-        atomic_write(self.path, json.dumps(data).encode(), 0o600)
+        data = {name: value for name, value in vars(self).items() if name != "path"}
+        atomic_write(self.path, json.dumps(data, default=vars).encode(), 0o600)
 
     def survived_power(self) -> bool:
         """Whether the machine has run since the state was saved, so that bytes written but not synced are there."""

@@ -126,8 +126,8 @@ class Client:
     """Connections under one policy. May be used by several threads.
 
     A connection is used again for the host it was made for, until the client is closed: where it leads was looked at
-    when it was made, and what a request carries is decided for each. Redirects are followed here: a
-    session of the library would read the whole body of one first, however long it is and however slowly it comes.
+    when it was made, and what a request carries is decided for each. Redirects are followed here: a session
+    of the library would read the whole body of one first, however long it is and however slowly it comes.
     """
 
     def __init__(self, policy: Policy, timeouts: Timeouts = Timeouts(), resolve: Resolve = resolve_by_system) -> None:

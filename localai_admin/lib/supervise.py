@@ -50,11 +50,14 @@ class Record:
     next_start: float = 0.0
 
 
-def _on_parent_death(number: int) -> Callable[[], None]:
+def _on_parent_death(number: int, parent: int) -> Callable[[], None]:
+    """To be called in a child: it gets the signal when its parent is gone, and ends now when that is gone already."""
     libc = ctypes.CDLL(None)
 
     def ask() -> None:
         libc.prctl(_PR_SET_PDEATHSIG, number)
+        if os.getppid() != parent:
+            os._exit(1)
 
     return ask
 
@@ -64,9 +67,7 @@ def end_with(parent: int) -> None:
 
     For a child that another program starts for us: without this it would keep the port when both are killed at once.
     """
-    _on_parent_death(signal.SIGKILL)()
-    if os.getppid() != parent:
-        os._exit(1)
+    _on_parent_death(signal.SIGKILL, parent)()
 
 
 def start(child: Child) -> Life:
@@ -75,7 +76,7 @@ def start(child: Child) -> Life:
         child.command,
         stdin=subprocess.DEVNULL,
         process_group=0,
-        preexec_fn=_on_parent_death(child.orphan_signal),  # noqa: PLW1509 - a system call, which takes no lock
+        preexec_fn=_on_parent_death(child.orphan_signal, os.getpid()),  # noqa: PLW1509 - it takes no lock
     )
     return Life(child, process)
 

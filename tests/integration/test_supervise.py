@@ -142,3 +142,10 @@ def test_one_that_cannot_be_started_does_not_take_the_others_along(note: Path) -
     process.send_signal(signal.SIGTERM)
     assert "worker could not be started" in finish(process)
     assert gone(pids(note)[0])
+
+
+@pytest.mark.parametrize(("parent", "code", "said"), [("os.getpid()", 1, b""), ("os.getppid()", 0, b"on\n")])
+def test_a_child_ends_whose_watcher_was_gone_before_it_asked_for_a_signal(parent: str, code: int, said: bytes) -> None:
+    text = f"import os; from localai_admin.lib import supervise; supervise.end_with({parent}); print('on')"
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, check=False, timeout=20)
+    assert (done.returncode, done.stdout) == (code, said)

@@ -152,3 +152,14 @@ def test_the_number_of_connections_is_asked_each_time(line: Line) -> None:
     assert share.connections() == 8
     allowed[0] = 2
     assert share.connections() == 2
+
+
+def test_no_more_is_read_at_once_than_comes_in_a_moment(line: Line) -> None:
+    share = share_of(line)
+    assert share.piece() == MIB
+    line.limit(4 * MIB)
+    assert share.piece() == pytest.approx(4 * MIB / 20, rel=0.01)
+    line.limit(1000)
+    assert share.piece() == 16 << 10
+    line.limit(None)
+    assert share.piece() == MIB
