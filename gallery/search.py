@@ -99,8 +99,7 @@ class Answer:
     wish: Wish
     snapshot: Snapshot
     query: Query
-    worded: int
-    best: Sequence[int]
+    worded: Matches
     #: The words that were searched instead of the ones that are nowhere; empty when those were found.
     meant: str
     chosen: dict[str, int]
@@ -112,7 +111,7 @@ class Answer:
 
     def left(self, without: str = "") -> int:
         """The entries with the words and in every chosen facet, but for one, as a bitmap."""
-        left = self.worded
+        left = self.worded.members
         for field, members in self.chosen.items():
             if field != without:
                 left &= members
@@ -121,17 +120,18 @@ class Answer:
     def keys(self) -> list[int]:
         """Of the entries of the wished page, in their order."""
         start = (self.wish.page - 1) * PAGE_SIZE
-        return self.snapshot.page(self.left(), self._order(), start, PAGE_SIZE)
+        return self.snapshot.page(self._in_order(), start, PAGE_SIZE)
 
-    def _order(self) -> Sequence[int]:
+    def _in_order(self) -> Matches:
+        left = self.left()
         match self.wish.sort:
             case "name":
-                return self.snapshot.by_name
+                return Matches(left, self.snapshot.by_name)
             case "smallest":
-                return self.snapshot.by_size
+                return Matches(left, self.snapshot.by_size)
             case "largest":
-                return self.snapshot.by_size_down
-        return () if self.wish.sort == INDEX_ORDER else self.best
+                return Matches(left, self.snapshot.by_size_down)
+        return Matches(left) if self.wish.sort == INDEX_ORDER else replace(self.worded, members=left)
 
 
 def answer(wish: Wish, galleries: Sequence[Gallery], installed: Installed) -> Answer:
@@ -140,12 +140,12 @@ def answer(wish: Wish, galleries: Sequence[Gallery], installed: Installed) -> An
     query, matches, meant = _searched(wish, entries)
     here = entries.installed(installed)
     chosen = _chosen(wish, entries, here)
-    return Answer(wish, entries, query, matches.members, matches.best, meant, chosen, here)
+    return Answer(wish, entries, query, matches, meant, chosen, here)
 
 
 def _searched(wish: Wish, entries: Snapshot) -> tuple[Query, Matches, str]:
     if not wish.q:
-        return Query(()), Matches(entries.everything, ()), ""
+        return Query(()), Matches(entries.everything), ""
     return found(parse(wish.q), wish.q, entries, forgiving=not wish.exactly)
 
 

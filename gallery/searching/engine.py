@@ -6,17 +6,17 @@ from typing import Protocol
 from django.db import connection
 
 from gallery.searching import postgres, sqlite
-from gallery.searching.query import Group, Query
+from gallery.searching.query import Group, Phrase, Query
 
 
 class Engine(Protocol):
     """Keys are those of entries, of every gallery, shown or not. A query without groups must not be asked."""
 
-    def matching(self, query: Query) -> list[int]:
-        """Keys of the entries with every word, in ascending order."""
+    def having(self, phrase: Phrase) -> list[int]:
+        """Keys of the entries with a phrase, each once, in any order."""
 
-    def matching_names(self, query: Query) -> list[int]:
-        """The same for words of the name alone."""
+    def having_in_name(self, phrase: Phrase) -> list[int]:
+        """The same for the name alone."""
 
     def scores(self, query: Query) -> dict[int, float]:
         """How well each entry matches: the lower, the better."""

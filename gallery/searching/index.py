@@ -27,7 +27,9 @@ def write(gallery: Gallery) -> None:
 
 def version(gallery: Gallery) -> str:
     """What changes whenever the gallery's entries do; empty when they were never read."""
-    return f"{gallery.digest} {gallery.refreshed_at.isoformat()}" if gallery.digest and gallery.refreshed_at else ""
+    if not (gallery.digest and gallery.refreshed_at):
+        return ""
+    return f"{parts.FORM} {gallery.digest} {gallery.refreshed_at.isoformat()}"
 
 
 def read(gallery_id: int) -> Part:

@@ -2,16 +2,18 @@
 
 import re
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import and_, or_
 
 from gallery.searching.engine import engine
-from gallery.searching.members import PLACES, from_places, places
-from gallery.searching.query import Query, compact, parse
+from gallery.searching.members import PLACES, from_places
+from gallery.searching.query import Group, Phrase, Query, parse
 from gallery.searching.snapshot import NOT_SHOWN, Matches, Snapshot
 
 #: The best so many are ranked one by one; of more, names come before descriptions.
 _RANKED = 2000
-_NOTHING = Matches(0, ())
+_NOTHING = Matches(0)
 
 
 def found(query: Query, text: str, entries: Snapshot, forgiving: bool) -> tuple[Query, Matches, str]:
@@ -28,11 +30,8 @@ def found(query: Query, text: str, entries: Snapshot, forgiving: bool) -> tuple[
 def _matches(query: Query, entries: Snapshot) -> Matches:
     if not query.groups:
         return _NOTHING
-    matches = entries.remembered(query)
-    if matches is None:
-        matches = _ranked(query, entries) if entries.count <= _RANKED else _large(query, entries)
-        entries.remember(query, matches)
-    return matches
+    rank = _ranked if entries.count <= _RANKED else _large
+    return entries.searches.get(query, lambda: rank(query, entries))
 
 
 def _ranked(query: Query, entries: Snapshot) -> Matches:
@@ -46,30 +45,24 @@ def _ranked(query: Query, entries: Snapshot) -> Matches:
 
 def _large(query: Query, entries: Snapshot) -> Matches:
     """Too many to rank one by one: names that begin so, names with the words, all else in the galleries' order."""
-    members = entries.with_pks(engine().matching(query))
+    members = _with_all(query, entries, engine().having)
     if members.bit_count() <= _RANKED:
         return _ranked(query, entries) if members else _NOTHING
     # With a single letter nearly every name has a word that begins so.
-    named = members & entries.with_pks(engine().matching_names(query)) if len(query.compact) > 1 else members
-    begins = _begins(query, entries)
-    found = list(places(named, entries.count))
-    first = [place for place in found if begins(place)]
-    first.sort(key=lambda place: len(entries.names[place]) > len(query.compact))
-    rest = places(named & ~from_places(first, entries.count), entries.count) if named != members else ()
-    return Matches(members, array(PLACES, [*first, *rest]))
+    named = _with_all(query, entries, engine().having_in_name) if len(query.compact) > 1 else members
+    return Matches(members, entries.beginning_with(query.compact), named)
 
 
-def _begins(query: Query, entries: Snapshot) -> Callable[[int], bool]:
-    asked, names = query.compact, entries.names
-    enough = 2 * len(asked)
+def _with_all(query: Query, entries: Snapshot, having: Callable[[Phrase], Sequence[int]]) -> int:
+    """Each phrase is looked up by itself and kept: who types one more word asks for that one alone."""
 
-    def begins(place: int) -> bool:
-        name = names[place]
-        if name.startswith(asked):
-            return True
-        return name[:1].lower() == asked[0] and compact(name[:enough]).startswith(asked)
+    def with_phrase(phrase: Phrase) -> int:
+        return entries.phrases.get((having.__name__, phrase), lambda: entries.with_pks(having(phrase)))
 
-    return begins
+    def with_group(group: Group) -> int:
+        return reduce(or_, (reduce(and_, map(with_phrase, phrases)) for phrases in group.alternatives))
+
+    return reduce(and_, map(with_group, query.groups))
 
 
 def _tiers(query: Query, entries: Snapshot) -> Callable[[int], int]:

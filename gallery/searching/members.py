@@ -53,7 +53,11 @@ def as_bitmap(members: Members, count: int) -> int:
 
 def moved(members: Members, by: int) -> Members:
     """The same set with `by` entries before it."""
-    return members << by if isinstance(members, int) else array(PLACES, (place + by for place in members))
+    return members << by if isinstance(members, int) else shifted(members, by)
+
+
+def shifted(found: "array[int]", by: int) -> "array[int]":
+    return array(PLACES, map(by.__add__, found)) if by else found
 
 
 def joined(left: Members, right: Members, count: int) -> Members:

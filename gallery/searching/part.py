@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gallery.searching.members import PLACES, Members, packed
+from gallery.searching.query import compact
+
+#: Another number for another form in the database: what an earlier release left is made anew from the entries.
+FORM = 2
 
 #: In a filter: entries for which the gallery does not say.
 NOT_SAID = "-"
@@ -32,10 +36,14 @@ class Row:
 
 @dataclass
 class Part:
-    """All entries of one gallery by place: `fields` is facet to value to the places that have it."""
+    """All entries of one gallery by place: `fields` is facet to value to the places that have it.
+
+    `by_compact` is the places in the order of their names without what stands between the parts of one.
+    """
 
     pks: "array[int]" = field(default_factory=lambda: array("q"))
     sizes: "array[int]" = field(default_factory=lambda: array("q"))
+    by_compact: "array[int]" = field(default_factory=lambda: array(PLACES))
     names: list[str] = field(default_factory=list)
     fields: dict[str, dict[str, Members]] = field(default_factory=dict)
 
@@ -51,6 +59,7 @@ def made(rows: Iterable[Row]) -> Part:
             for value in values:
                 places[name].setdefault(value, array(PLACES)).append(place)
     count = len(part.pks)
+    part.by_compact = array(PLACES, sorted(range(count), key=list(map(compact, part.names)).__getitem__))
     part.fields = {
         name: {value: packed(found, count) for value, found in values.items()} for name, values in places.items()
     }
@@ -68,14 +77,14 @@ def _values(row: Row) -> dict[str, Iterable[str]]:
 
 def encoded(part: Part) -> bytes:
     """A line of JSON that says what follows, then the bytes of it; compressed."""
-    chunks = [part.pks.tobytes(), part.sizes.tobytes(), json.dumps(part.names).encode()]
+    chunks = [*map(bytes, (part.pks, part.sizes, part.by_compact)), json.dumps(part.names).encode()]
     said: list[tuple[str, str, bool, int]] = []
     for name, values in part.fields.items():
         for value, members in values.items():
             chunk = _bytes(members)
             said.append((name, value, isinstance(members, int), len(chunk)))
             chunks.append(chunk)
-    head = {"lengths": [len(chunk) for chunk in chunks[:3]], "members": said}
+    head = {"lengths": [len(chunk) for chunk in chunks[:4]], "members": said}
     return zlib.compress(b"\n".join([json.dumps(head).encode(), b"".join(chunks)]), level=1)
 
 
@@ -89,8 +98,9 @@ def decoded(data: bytes) -> Part:
         place += length
         return view[place - length : place]
 
-    pks, sizes, names = map(take, said["lengths"])
-    part = Part(_array("q", pks), _array("q", sizes), json.loads(bytes(names)), {name: {} for name in FIELDS})
+    pks, sizes, by_compact, names = map(take, said["lengths"])
+    part = Part(_array("q", pks), _array("q", sizes), _array(PLACES, by_compact), json.loads(bytes(names)))
+    part.fields = {name: {} for name in FIELDS}
     for name, value, is_bitmap, length in said["members"]:
         chunk = take(length)
         part.fields[name][value] = int.from_bytes(chunk, "little") if is_bitmap else _array(PLACES, chunk)

@@ -11,12 +11,16 @@ _MATCH = "SELECT id FROM gallery_entry WHERE words @@ to_tsquery('simple', %s)"
 _WEIGHTS = "{0.1, 0.1, 0.4, 1.0}"
 
 
-def matching(query: Query) -> list[int]:
-    return _column(f"{_MATCH} ORDER BY id", [_all(query.groups)])
+#: As one value, of which the driver makes numbers faster than of as many rows.
+_KEYS = _MATCH.replace("id", "coalesce(json_agg(id), '[]')", 1)
 
 
-def matching_names(query: Query) -> list[int]:
-    return _column(f"{_MATCH} ORDER BY id", [_all(query.groups, "A")])
+def having(phrase: Phrase) -> list[int]:
+    return _keys(_phrase(phrase))
+
+
+def having_in_name(phrase: Phrase) -> list[int]:
+    return _keys(_phrase(phrase, "A"))
 
 
 def scores(query: Query) -> dict[int, float]:
@@ -37,22 +41,21 @@ def known(groups: Sequence[Group]) -> list[bool]:
         return list(cursor.fetchone())
 
 
-def _column(sql: str, parameters: list[str]) -> list[int]:
+def _keys(words: str) -> list[int]:
     with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
-        return [key for (key,) in cursor.fetchall()]
+        cursor.execute(_KEYS, [words])
+        return cursor.fetchone()[0]  # type: ignore[no-any-return]
 
 
-def _all(groups: Sequence[Group], weight: str = "") -> str:
-    return " & ".join(_group(group, weight) for group in groups)
+def _all(groups: Sequence[Group]) -> str:
+    return " & ".join(map(_group, groups))
 
 
-def _group(group: Group, weight: str = "") -> str:
-    alternatives = (" & ".join(_phrase(phrase, weight) for phrase in phrases) for phrases in group.alternatives)
-    return "(" + " | ".join(alternatives) + ")"
+def _group(group: Group) -> str:
+    return "(" + " | ".join(" & ".join(map(_phrase, phrases)) for phrases in group.alternatives) + ")"
 
 
-def _phrase(phrase: Phrase, weight: str) -> str:
+def _phrase(phrase: Phrase, weight: str = "") -> str:
     """Tokens are letters and figures only, so that nothing in them can end the quotes."""
     *first, last = phrase.tokens
     marks = ("*" if phrase.prefix else "") + weight

@@ -5,25 +5,37 @@ read again, from what the refresh left in the database.
 """
 
 from array import array
-from bisect import bisect_left
-from collections import OrderedDict
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import compress, islice
+from itertools import chain, compress, islice, pairwise
+from operator import sub
 from threading import Lock
 from typing import Any
 
 from gallery.installed import Installed
 from gallery.models import Entry, Gallery, SearchPart
 from gallery.searching import index
-from gallery.searching.members import PLACES, Members, Postings, bitmap, flags, from_places, joined, moved, places
+from gallery.searching.members import (
+    PLACES,
+    Members,
+    Postings,
+    bitmap,
+    flags,
+    from_places,
+    joined,
+    moved,
+    places,
+    shifted,
+)
 from gallery.searching.part import FIELDS, NO_SIZE, Part, decoded
-from gallery.searching.query import compact
+from gallery.searching.query import Phrase, Query, compact
 from gallery.searching.spelling import Vocabulary
+from localai_admin.lib.recent import Recent
 
-#: Searches whose answer is kept, at most half a megabyte each.
-_KEPT = 32
+#: Searches and phrases whose answers are kept: of 100,000 entries a phrase takes 13 kB, a search some more.
+_SEARCHES, _PHRASES = 32, 128
 #: Of so many entries the compact names are kept, too: a quarter of a megabyte.
 _FEW = 3000
 NOT_SHOWN = -1
@@ -31,10 +43,14 @@ NOT_SHOWN = -1
 
 @dataclass(frozen=True)
 class Matches:
-    """What some words match: a bitmap, and the places of the best, best first; the rest is in the gallery's order."""
+    """What some words match, as a bitmap, and what comes first of it: `best` in its order, then what is in `named`.
+
+    Of either more may be said than matches. The rest is in the galleries' order, as is `named` itself.
+    """
 
     members: int
-    best: Sequence[int]
+    best: Sequence[int] = ()
+    named: int = 0
 
 
 class Snapshot:
@@ -42,16 +58,19 @@ class Snapshot:
 
     def __init__(self, galleries: Sequence[tuple[Gallery, Part]]) -> None:
         self.pks, self.sizes, self.names = array("q"), array("q"), list[str]()
+        self._by_compact: list[array[int]] = []
         values: dict[str, dict[str, Members]] = {field: {} for field in (*FIELDS, "gallery")}
         for gallery, part in galleries:
             self._add(gallery, part, values)
         self.count = len(self.pks)
+        self._lowest = min(self.pks, default=0)
+        self._width = max(self.pks, default=0) - self._lowest + 1
         self.everything = (1 << self.count) - 1
         self.postings = {field: Postings(found, self.count) for field, found in values.items()}
         self.galleries = [gallery.pk for gallery, _ in galleries]
         self._sizes_of_galleries = [(gallery.name, len(part.pks)) for gallery, part in galleries]
-        self._matches: OrderedDict[object, Matches] = OrderedDict()
-        self._lock = Lock()
+        self.searches: Recent[Query, Matches] = Recent(_SEARCHES)
+        self.phrases: Recent[tuple[str, Phrase], int] = Recent(_PHRASES)
 
     def _add(self, gallery: Gallery, part: Part, values: dict[str, dict[str, Members]]) -> None:
         before, count = len(self.pks), len(part.pks)
@@ -64,12 +83,25 @@ class Snapshot:
         self.pks += part.pks
         self.sizes += part.sizes
         self.names += part.names
+        self._by_compact.append(shifted(part.by_compact, before))
 
     def with_pks(self, pks: Sequence[int]) -> int:
-        """The places of the keys as a bitmap; keys of galleries that are not shown are none. `pks` ascend."""
+        """The places of the keys as a bitmap; keys of galleries that are not shown are none."""
         if len(pks) * 32 < self.count:
             return from_places((place for place in map(self.place, pks) if place != NOT_SHOWN), self.count)
-        return bitmap(bytes(map(set(pks).__contains__, self.pks)))
+        if self._width > 8 * self.count:
+            return bitmap(bytes(map(set(pks).__contains__, self.pks)))
+        lowest, width, marked = self._lowest, self._width, bytearray(self._width)
+        for pk in pks:
+            if 0 <= pk - lowest < width:
+                marked[pk - lowest] = 1
+        return bitmap(b"".join(marked[pk - lowest : pk - lowest + length] for pk, length in self._runs))
+
+    @cached_property
+    def _runs(self) -> list[tuple[int, int]]:
+        """The keys in order of place, as (first, how many that go up by one)."""
+        starts = [0, *(place for place, step in enumerate(map(sub, self.pks[1:], self.pks), 1) if step != 1)]
+        return [(self.pks[start], end - start) for start, end in pairwise([*starts, self.count])]
 
     def place(self, pk: int) -> int:
         """NOT_SHOWN for an entry of another gallery."""
@@ -91,18 +123,18 @@ class Snapshot:
             marks += bytes(map(names.__contains__, islice(self.names, start, start + count))) if names else bytes(count)
         return bitmap(bytes(marks))
 
-    def page(self, members: int, first: Sequence[int], start: int, length: int) -> list[int]:
-        """Keys of a page of a set: those that `first` names in its order, then the rest in the galleries' order."""
-        marked = flags(members, self.count)
-        found = list(islice(compress(first, map(marked.__getitem__, first)), start, start + length))
-        if len(found) < length:
-            found += self._rest(members, first, start, length - len(found))
-        return [self.pks[place] for place in found]
+    def page(self, matches: Matches, start: int, length: int) -> list[int]:
+        """Keys of a page of what matches."""
+        ordered = chain.from_iterable(self._in_order(matches))
+        return [self.pks[place] for place in islice(ordered, start, start + length)]
 
-    def _rest(self, members: int, first: Sequence[int], start: int, length: int) -> Iterator[int]:
-        leading = from_places(first, self.count) & members
-        start = max(0, start - leading.bit_count())
-        return islice(places(members & ~leading, self.count), start, start + length)
+    def _in_order(self, matches: Matches) -> Iterator[Iterator[int]]:
+        marked = flags(matches.members, self.count)
+        yield compress(matches.best, map(marked.__getitem__, matches.best))
+        rest = matches.members & ~from_places(matches.best, self.count)
+        for layer in (rest & matches.named, rest & ~matches.named):
+            if layer:
+                yield places(layer, self.count)
 
     def compact(self, place: int) -> str:
         """The name without what stands between its parts; kept where that is little."""
@@ -111,6 +143,17 @@ class Snapshot:
     @cached_property
     def _compact(self) -> list[str]:
         return list(map(compact, self.names))
+
+    def beginning_with(self, start: str) -> Sequence[int]:
+        """Places of the names that begin so: those that are no longer first, then the others as they stand."""
+        whole, others = array(PLACES), array(PLACES)
+        for order in self._by_compact:
+            first = bisect_left(order, start, key=self.compact)
+            longer = bisect_right(order, start, first, key=self.compact)
+            end = bisect_right(order, start, longer, key=lambda place: self.compact(place)[: len(start)])
+            whole += order[first:longer]
+            others += order[longer:end]
+        return whole + array(PLACES, sorted(others))
 
     @cached_property
     def by_name(self) -> "array[int]":
@@ -135,18 +178,6 @@ class Snapshot:
         for gallery_id in self.galleries:
             found |= Vocabulary.load(kept[gallery_id]) if gallery_id in kept else index.vocabulary(gallery_id)
         return found
-
-    def remembered(self, key: object) -> Matches | None:
-        with self._lock:
-            if key in self._matches:
-                self._matches.move_to_end(key)
-            return self._matches.get(key)
-
-    def remember(self, key: object, matches: Matches) -> None:
-        with self._lock:
-            self._matches[key] = matches
-            while len(self._matches) > _KEPT:
-                self._matches.popitem(last=False)
 
 
 class _Latest:

@@ -27,7 +27,7 @@ SHOWN_LABELS = 4
 @requires("gallery.view_entry")
 @require_GET
 def index(request: HttpRequest) -> HttpResponse:
-    wish = Wish.read(request.GET)
+    wish, part = Wish.read(request.GET), htmx.wants_part(request)
     galleries = list(Gallery.objects.shown())
     installed = entries_here()
     found = answer(wish, galleries, installed)
@@ -39,7 +39,7 @@ def index(request: HttpRequest) -> HttpResponse:
         "hidden": [pair for pair in wish.parameters() if pair[0] not in ("q", "sort", "page", "exactly")],
         "galleries": galleries,
         "problems": [gallery for gallery in galleries if gallery.error],
-        "setting_problems": refreshing.setting_problems(),
+        "setting_problems": () if part else refreshing.setting_problems(),
         "read_at": min((gallery.refreshed_at for gallery in galleries if gallery.refreshed_at), default=None),
         "never_read": not any(gallery.refreshed_at for gallery in galleries),
         "entry_count": sum(gallery.entry_count for gallery in galleries),
@@ -49,13 +49,13 @@ def index(request: HttpRequest) -> HttpResponse:
         "facets": beside,
         "picked": [(facet.label, choice) for facet in beside for choice in facet.choices if choice.chosen],
         "cards": _cards(found, page_of(found, galleries), installed),
-        "update_count": 0 if htmx.wants_part(request) else len(updates.available(installed, galleries)),
+        "update_count": 0 if part else len(updates.available(installed, galleries)),
         "can_refresh": request.user.has_perm("gallery.refresh_gallery"),
         "can_install": request.user.has_perm("gallery.install_model"),
         **_pages(wish, found.total),
     }
     response = htmx.render_partial(request, "gallery/index.html", context, partial="results")
-    if htmx.wants_part(request):
+    if part:
         # The form sends its empty fields too; the address in the browser names only what was asked for.
         response.headers["HX-Replace-Url"] = reverse("gallery:index") + wish.query_string.rstrip("?")
     return response

@@ -12,9 +12,9 @@ from gallery.facets import facets
 from gallery.installed import ANY, Installed
 from gallery.models import Entry, Gallery, SearchPart
 from gallery.search import PAGE_SIZE, SORTS, Answer, Wish, answer
-from gallery.searching import index
+from gallery.searching import index, matching
 from gallery.searching.engine import engine
-from gallery.searching.query import parse, searchable
+from gallery.searching.query import Phrase, parse, searchable
 from localai_admin.lib.parameters import words
 
 pytestmark = pytest.mark.django_db
@@ -46,9 +46,20 @@ def found(q: str = "", **wish) -> list[str]:
     return [names[key] for key in asked.keys()]  # noqa: SIM118
 
 
+def word(text: str) -> Phrase:
+    return Phrase((text,), prefix=True)
+
+
+@pytest.fixture(params=["ranked one by one", "too many for it"])
+def ranking(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "too many for it":
+        monkeypatch.setattr(matching, "_RANKED", 0)
+
+
 SPELLINGS = ["qwen3-4b", "qwen 3 4b", "Qwen3 4B", "qwen3_4b", "qwen-3-4b", "4b qwen3", "qwen/3:4b"]
 
 
+@pytest.mark.usefixtures("ranking")
 @pytest.mark.parametrize("q", SPELLINGS)
 @pytest.mark.parametrize("name", ["qwen3-4b", "qwen-3-4b", "Qwen3_4B", "qwen3.4b"])
 def test_what_stands_between_the_parts_of_a_name_does_not_matter(q, name):
@@ -56,6 +67,7 @@ def test_what_stands_between_the_parts_of_a_name_does_not_matter(q, name):
     assert found(q) == [name]
 
 
+@pytest.mark.usefixtures("ranking")
 @pytest.mark.parametrize(
     ("q", "expected"),
     [
@@ -85,6 +97,30 @@ def test_the_name_comes_first_then_its_beginning_then_its_words_then_tags_then_d
     assert found("phi") == ["phi", "phi-4", "small-phi", "b", "a"]
 
 
+def test_of_very_many_names_come_first_and_all_else_stands_in_the_gallerys_order(monkeypatch):
+    monkeypatch.setattr(matching, "_RANKED", 0)
+    about = {"about": "Made of phi."}
+    rows = [
+        {"name": "b", **about},
+        *named("small-phi", "PHI_4", "phim"),
+        {"name": "a", **about},
+        *named("phi", "my-phi"),
+    ]
+    gallery_of(rows, name="one")
+    gallery_of(named("gemma", "phi"), name="two", position=1)
+    assert found("phi") == ["phi", "phi", "PHI_4", "phim", "small-phi", "my-phi", "b", "a"]
+    assert found("phi 4") == ["PHI_4"]
+
+
+def test_a_phrase_that_was_looked_up_is_kept_for_the_next_search(monkeypatch, django_assert_num_queries):
+    monkeypatch.setattr(matching, "_RANKED", 0)
+    gallery_of([{"name": "phi", "tags": ["small"]}, {"name": "phi-4"}])
+    assert found("small phi") == ["phi"]
+    with django_assert_num_queries(1):  # the galleries
+        assert ask("phi").total == 2
+
+
+@pytest.mark.usefixtures("ranking")
 def test_every_word_has_to_be_there_in_any_order_and_place():
     gallery_of([{"name": "phi-4", "tags": ["small"], "about": "Answers quickly."}, {"name": "phi-3"}])
     assert found("quick phi small") == ["phi-4"]
@@ -172,6 +208,7 @@ def test_scripts_without_spaces_are_found_in_the_middle(q):
     assert found(q)[:1] == ["qwen3"]
 
 
+@pytest.mark.usefixtures("ranking")
 def test_the_order_of_signs_matters_in_them():
     gallery_of([{"name": "qwen3", "about": "千问模型"}])
     assert found("型模") == []
@@ -180,11 +217,11 @@ def test_the_order_of_signs_matters_in_them():
 def test_the_index_follows_every_change_of_a_row():
     gallery_of(named("phi", "gemma"))
     Entry.objects.filter(name="phi").update(search="phi tiny")
-    assert engine().matching(parse("tiny")) == [Entry.objects.get(name="phi").pk]
+    assert engine().having(word("tiny")) == [Entry.objects.get(name="phi").pk]
     Entry.objects.filter(name="phi").update(name="orca")
-    assert engine().matching_names(parse("phi")) == []
+    assert engine().having_in_name(word("phi")) == []
     Entry.objects.filter(name="gemma").delete()
-    assert engine().matching(parse("gemma")) == []
+    assert engine().having(word("gemma")) == []
 
 
 def test_what_was_rolled_back_was_never_indexed():
@@ -192,16 +229,16 @@ def test_what_was_rolled_back_was_never_indexed():
     with pytest.raises(ZeroDivisionError), transaction.atomic():
         Entry.objects.update(name="orca", search="orca")
         raise ZeroDivisionError
-    assert engine().matching(parse("orca")) == []
-    assert len(engine().matching(parse("phi"))) == 1
+    assert engine().having(word("orca")) == []
+    assert len(engine().having(word("phi"))) == 1
 
 
 def test_an_index_of_rows_written_at_once_and_again_has_each_once():
     made = gallery_of(named("phi"))
     again = [Entry(gallery=made, name=name, search=name) for name in ("phi", "gemma")]
     Entry.objects.bulk_create(again, update_conflicts=True, unique_fields=["gallery", "name"], update_fields=["search"])
-    assert len(engine().matching(parse("phi"))) == 1
-    assert set(engine().scores(parse("gemma"))) == set(engine().matching(parse("gemma")))
+    assert len(engine().having(word("phi"))) == 1
+    assert set(engine().scores(parse("gemma"))) == set(engine().having(word("gemma")))
 
 
 def test_it_is_known_which_words_are_nowhere():
@@ -209,6 +246,7 @@ def test_it_is_known_which_words_are_nowhere():
     assert engine().known(parse("phi zebra p").groups) == [True, False, True]
 
 
+@pytest.mark.usefixtures("ranking")
 def test_a_gallery_that_is_not_shown_is_not_searched():
     gallery_of(named("phi"), name="one", enabled=False)
     gallery_of(named("phi-4"), name="two")
@@ -292,6 +330,7 @@ def test_facets_count_what_counting_one_by_one_counts(wish, kept):
         assert told == {("Not said" if value == "-" else value): count for value, count in counted.items()}
 
 
+@pytest.mark.usefixtures("ranking")
 @pytest.mark.parametrize("sort", SORTS)
 @pytest.mark.parametrize("q", ["", "qwen"])
 def test_the_pages_together_are_the_whole_each_entry_once(sort, q):
@@ -322,6 +361,7 @@ def test_installed_is_of_its_gallery_or_of_any():
     assert choices == {"Yes": 2, "No": 1}
 
 
+@pytest.mark.usefixtures("ranking")
 def test_what_was_searched_before_is_not_asked_again(django_assert_num_queries):
     gallery_of(named("phi", "gemma"))
     ask("phi")
