@@ -29,7 +29,7 @@ SYSTEM_BACKENDS = [Path("/var/lib/local-ai/backends"), BASE_DIR / "backends"]
 LOGS_PATH = DATA / "logs"
 STARTER_PATH = DATA / "starter"
 METRICS_PATH = DATA / "run" / "metrics"
-#: Folders that file:// galleries and files may come from.
+#: Folders that file:// galleries and files may come from. What is above the data folder does not open that.
 FILE_ROOTS = [Path(root).expanduser().absolute() for root in env.words("LOCALAI_ADMIN_FILE_ROOTS")] + [STARTER_PATH]
 NODE = env.text("LOCALAI_ADMIN_NODE", default="local")
 

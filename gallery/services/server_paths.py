@@ -12,7 +12,7 @@ from gallery.hub import configuration
 from gallery.hub.choices import parts_beside
 from gallery.hub.configuration import Place, Wanted
 from gallery.services import importing
-from localai_admin.lib.paths import is_plain
+from localai_admin.lib.paths import is_open, is_plain
 from models import gguf, inventory
 from models.listing import claimed_files, loose_files
 
@@ -80,7 +80,7 @@ def allowed(text: str) -> Path:
     except (OSError, RuntimeError):
         raise _outside(text) from None
     # Asked first: whether a file is there is nobody's business outside of the allowed folders.
-    if not any(path.is_relative_to(root.resolve()) for root in roots()):
+    if not is_open(path, roots(), settings.DATA.resolve()):
         raise _outside(text)
     if path.is_dir():
         raise ImportRefused(f"{text[:200]} is a folder, and one file is needed.", "Name the file in it.")

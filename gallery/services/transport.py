@@ -35,7 +35,7 @@ def downloader(gallery: str = "", timeouts: Timeouts = _PATIENT) -> Iterator[Dow
 
 def resolver(client: Client | None = None) -> Resolver:
     """What an address means under these settings. Without a client, registries are not asked what theirs mean."""
-    chosen = Settings(settings.HF_ENDPOINTS, settings.HF_TOKEN, tuple(settings.FILE_ROOTS))
+    chosen = Settings(settings.HF_ENDPOINTS, settings.HF_TOKEN, tuple(settings.FILE_ROOTS), settings.DATA.resolve())
     return Resolver(chosen, client, settings.REGISTRY_AUTH)
 
 

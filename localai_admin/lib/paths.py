@@ -2,6 +2,7 @@
 
 import os
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 MAX_NAME = 1000
@@ -46,6 +47,14 @@ def parts_of(name: str) -> tuple[str, ...]:
     if why:
         raise UnsafePath(name, why)
     return PurePosixPath(name).parts
+
+
+def is_open(path: Path, roots: Iterable[Path], private: Path | None = None) -> bool:
+    """Whether a resolved path is below one of the roots. A root that holds the private folder does not open that."""
+    return any(
+        path.is_relative_to(root) and not (private and private.is_relative_to(root) and path.is_relative_to(private))
+        for root in (root.resolve() for root in roots)
+    )
 
 
 def is_plain(name: str) -> bool:

@@ -132,6 +132,26 @@ def test_a_file_elsewhere_is_refused_whether_it_is_there_or_not(shelf: Path, uri
         resolve(uri.format(shelf), file_roots=[shelf])
 
 
+def test_a_folder_above_the_consoles_own_data_does_not_open_it(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "starter").mkdir(parents=True)
+    (tmp_path / "data-2").mkdir()
+    (tmp_path / "link").symlink_to(data / "secret_key")
+    for place in ("data/secret_key", "data/starter/index.yaml", "data-2/x"):
+        (tmp_path / place).write_text("x")
+
+    def location(path: str, *roots: Path) -> str:
+        return Resolver(Settings(file_roots=roots, private=data))(f"file://{tmp_path}/{path}").location
+
+    for path in ("data/secret_key", "data/starter/index.yaml", "link", "data-2/../data/secret_key"):
+        for root in (tmp_path, data, Path("/")):
+            with pytest.raises(RefusedSource):
+                location(path, root)
+    assert location("data-2/x", tmp_path) == str(tmp_path / "data-2" / "x")
+    # A folder inside of it is named for what is in there.
+    assert location("data/starter/index.yaml", tmp_path, data / "starter") == str(data / "starter" / "index.yaml")
+
+
 def test_without_an_allowed_folder_no_file_is_a_source(shelf: Path) -> None:
     with pytest.raises(RefusedSource):
         resolve(f"file://{shelf}/a b.bin")

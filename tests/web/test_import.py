@@ -400,6 +400,15 @@ def test_a_configuration_on_the_server_is_read(as_installer, tmp_path, settings)
     assert planned(as_installer.post("/import/path/", {"path": str(tmp_path / "phi.yaml")}))["name"] == "phi"
 
 
+def test_the_consoles_own_files_are_not_read_whatever_folder_is_allowed(as_installer, settings):
+    settings.FILE_ROOTS = [settings.DATA.parent, Path("/")]
+    own = settings.DATA / "kept.yaml"
+    own.write_bytes(RECIPE)
+    refused(as_installer.post("/import/path/", {"path": str(own)}), "in none of the folders", typed=str(own))
+    answer = as_installer.post("/import/", {"address": f"file://{own}"})
+    refused(answer, "in none of the folders", typed=str(own))
+
+
 def test_a_path_that_is_no_good_says_why(as_installer, tmp_path, settings):
     root = tmp_path / "in"
     root.mkdir()

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from gallery.downloads.errors import BadUri, NotFound, RefusedSource
-from gallery.downloads.schemes.scheme import Context, Scheme, host_and_path
+from gallery.downloads.schemes.scheme import Context, Scheme, Settings, host_and_path
 from gallery.downloads.schemes.source import Source
+from localai_admin.lib.paths import is_open
 
 
-def allowed(uri: str, roots: tuple[Path, ...], scheme: str = "file") -> Path:
+def allowed(uri: str, settings: Settings, scheme: str = "file") -> Path:
     """The file that an address means. Raises BadUri, RefusedSource, NotFound."""
     plain = uri.partition("://")[2].replace("?", "%3F").replace("#", "%23")
     parsed = host_and_path(f"file://{plain}", host_needed=False)
@@ -18,7 +19,7 @@ def allowed(uri: str, roots: tuple[Path, ...], scheme: str = "file") -> Path:
     except (OSError, RuntimeError):
         raise _refused(uri) from None
     # Asked first: whether a file is there is nobody's business outside of the allowed folders.
-    if not any(path.is_relative_to(root.resolve()) for root in roots):
+    if not is_open(path, settings.file_roots, settings.private):
         raise _refused(uri)
     if not path.is_file():
         raise NotFound(f"There is no file at {uri[:200]}.")
@@ -26,7 +27,7 @@ def allowed(uri: str, roots: tuple[Path, ...], scheme: str = "file") -> Path:
 
 
 def _source(uri: str, _rest: str, context: Context) -> Source:
-    path = allowed(uri, context.settings.file_roots)
+    path = allowed(uri, context.settings)
     return Source("file", str(path), path.name)
 
 

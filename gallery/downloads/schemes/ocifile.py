@@ -19,7 +19,7 @@ def _source(uri: str, rest: str, context: Context) -> Source:
     plain, digest = _split(uri)
     if not digest:
         digest = _split(only_file(uri, _expand(FileSpec("file", "", uri), rest, context)).uri)[1]
-    path = allowed(plain, context.settings.file_roots, "ocifile")
+    path = allowed(plain, context.settings, "ocifile")
     return Source("file", str(path), path.name, piece=Layout.of(path).piece(digest))
 
 
@@ -27,7 +27,7 @@ def _expand(spec: FileSpec, _rest: str, context: Context) -> tuple[FileSpec, ...
     plain, digest = _split(spec.uri.strip())
     if digest:
         return (replace(spec, sha256=same_digest(spec, digest)),)
-    layout = Layout.of(allowed(plain, context.settings.file_roots, "ocifile"))
+    layout = Layout.of(allowed(plain, context.settings, "ocifile"))
     return Package(layout.path.name, layout.manifest(), lambda blob: f"{plain}#{blob.digest}", layout.document).files(
         spec
     )

@@ -25,12 +25,13 @@ class Settings:
     """What an administrator has chosen.
 
     `hf_endpoints` are Hugging Face's mirrors, the preferred one first; `hf_token` is for them alone. `file_roots` are
-    the folders that file:// may read.
+    the folders that file:// may read; `private` is one that it never reads as a part of a larger one.
     """
 
     hf_endpoints: tuple[str, ...] = (HUGGING_FACE,)
     hf_token: str = field(default="", repr=False)
     file_roots: tuple[Path, ...] = ()
+    private: Path | None = None
 
     def __post_init__(self) -> None:
         endpoints = tuple(dict.fromkeys(map(_endpoint, self.hf_endpoints)))
