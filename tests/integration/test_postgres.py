@@ -55,6 +55,17 @@ def test_a_whole_console_runs_on_it(address: str, tmp_path: Path) -> None:
     assert "Traceback" not in console.log
 
 
+def test_a_search_goes_by_the_index_and_other_queries_are_planned_as_ever(address: str, tmp_path: Path) -> None:
+    script = (
+        "from django.db import connection; from gallery.searching.postgres import _rows\n"
+        "inside = _rows('SHOW enable_seqscan', [])\n"
+        "with connection.cursor() as cursor:\n"
+        "    cursor.execute('SHOW enable_seqscan')\n"
+        "    print('SAID', inside, cursor.fetchall())\n"
+    )
+    assert "SAID [('off',)] [('on',)]" in manage(address, tmp_path, "shell", "-v", "0", "-c", script)
+
+
 def test_the_tests_of_galleries_and_jobs_pass(address: str) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--no-header", "--tb=short", *TESTS]
     env = {**os.environ, "DATABASE_URL": address}
