@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from gallery.downloads.errors import NameTaken, UnsafeName
@@ -12,7 +13,28 @@ from localai_admin.lib.paths import inside, same_name_key
 INGEST = ".ingest"
 #: The folder of what earlier revisions of models had: `<model>/<number>/`, in it the names of the models folder.
 PREVIOUS = ".previous"
+_TRIES = 100
 _RECORD_PREFIX = "._gallery_"
+
+
+def make_ingest(models: Path, job_id: str) -> Path:
+    """The folder of a job, which may be there already. Raises OSError."""
+    folder = models / INGEST / job_id
+    for left in reversed(range(_TRIES)):
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            break
+        except (FileNotFoundError, FileExistsError):
+            # A job that ends at this moment may have taken the empty folder above away again.
+            if not left:
+                raise
+    return folder
+
+
+def forget_ingest(models: Path) -> None:
+    """Take the folder of all jobs away when it is empty."""
+    with suppress(OSError):
+        (models / INGEST).rmdir()
 
 
 def of_file(models: Path, name: str) -> Path:

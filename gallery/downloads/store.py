@@ -49,7 +49,7 @@ class Ingest:
         self._places: dict[str, Path] = {}
         with local_faults(f"The models folder {models_path}", where=models_path):
             _refuse_link(self.folder.parent)
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            places.make_ingest(models_path, job_id)
             _refuse_link(self.folder)
             self._state = State.load(self.folder / "state.json")
             self._recover()
@@ -263,10 +263,7 @@ class Ingest:
     def discard(self) -> None:
         """Remove the job's folder with all its bytes. What cannot be removed is only logged."""
         shutil.rmtree(self.folder, onerror=_log_leftover)
-        try:
-            self.folder.parent.rmdir()
-        except OSError:
-            return  # Other jobs have bytes there.
+        places.forget_ingest(self.models)
 
     def _place(self) -> None:
         try:

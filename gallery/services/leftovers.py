@@ -9,7 +9,7 @@ from uuid import UUID
 from django.conf import settings
 
 from gallery.downloads.errors import DownloadError
-from gallery.downloads.places import INGEST
+from gallery.downloads.places import INGEST, forget_ingest
 from gallery.downloads.state import State as IngestState
 from gallery.downloads.store import Ingest
 from gallery.models import Job, Plan
@@ -62,6 +62,8 @@ def sweep(now: datetime) -> list[str]:
         if _is_old(folder, now) if (job := _job_of(folder)) is None else _is_over(job, now):
             gone.append(folder.name)
             _discard_ingest(folder.name)
+    # A worker may have died just before it did that.
+    forget_ingest(settings.MODELS_PATH)
     return gone
 
 

@@ -186,6 +186,12 @@ def test_bytes_are_kept_as_long_as_a_try_may_need_them(models_path, fields, goes
     assert folder.exists() is not goes
 
 
+def test_the_folder_that_a_worker_left_empty_as_it_died_goes(models_path):
+    (models_path / ".ingest").mkdir()
+    leftovers.sweep(timezone.now())
+    assert not (models_path / ".ingest").exists()
+
+
 def test_bytes_that_nobody_knows_go_after_a_week(models_path):
     old, new = models_path / ".ingest" / "suspect", models_path / ".ingest" / "unknown"
     old.mkdir(parents=True)

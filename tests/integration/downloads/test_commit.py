@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,29 @@ def test_a_commit_puts_everything_in_place_and_cleans_up(server: Server, models:
     assert everything(models) == {**dict(TEXTS), "a.bin": b"new a", "d/b.bin": BODY}
     assert not (models / ".ingest").exists()
     assert (models / "m.yaml").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_job_can_begin_while_others_end(models: Path) -> None:
+    """Each takes the folder of them all away when it was the last one in it."""
+    ended = threading.Event()
+
+    def end_jobs(name: str) -> None:
+        while not ended.is_set():
+            Ingest(models, name).discard()
+
+    others = [threading.Thread(target=end_jobs, args=(name,)) for name in ("one", "another")]
+    for thread in others:
+        thread.start()
+    try:
+        for number in range(500):
+            ingest = Ingest(models, f"job-{number}")
+            assert ingest.folder.is_dir()
+            ingest.discard()
+    finally:
+        ended.set()
+        for thread in others:
+            thread.join()
+    assert not (models / ".ingest").exists()
 
 
 def test_a_commit_that_fails_in_the_middle_leaves_the_model_as_it_was(server: Server, models: Path) -> None:
