@@ -8,6 +8,7 @@ ended is looked at as well: a cheap answer that is wrong would be no use.
 import asyncio
 import gzip
 import json
+import math
 import re
 import subprocess
 import sys
@@ -22,8 +23,9 @@ import psutil
 from tests.fakes.console import ROOT, Console
 
 JOBS, PAGES, SECONDS, QUIET_SECONDS = 50, 200, 20.0, 8.0
-#: The pages are opened within this, and are then left to find their pace. Opening is no watching. Seconds.
-OPENING, SETTLING = 18.0, 12.0
+#: One page after the other is opened within this, or as soon as the console is able to, and when all are, they are left
+#: to find their pace. Opening is no watching: the first load of each is drawn for it alone. Seconds.
+OPENING, MOST_OPENING, SETTLING = 18.0, 120.0, 12.0
 #: Every fifth page is that of a single job.
 SINGLE = 5
 #: After this a page must have seen what happened. Seconds.
@@ -103,6 +105,8 @@ TONES = {"done": "ready", "failed": "failed", "cancelled": "resting"}
 class Watched:
     """What all pages together asked and saw."""
 
+    opened: int = 0
+    ends_at: float = math.inf
     polls: int = 0
     unchanged: int = 0
     bytes: int = 0
@@ -122,13 +126,14 @@ class Page:
         self.is_single = path != "/jobs/"
         all_pages.seen.append(self.last_seen)
 
-    async def watch(self, wait: float, end: float) -> None:
+    async def watch(self, wait: float) -> None:
         await asyncio.sleep(wait)
         self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 22)
         try:
             await self._ask(self.path, part=False)
+            self.all.opened += 1
             due = {part: time.monotonic() + pace for part, (_, pace) in self.parts.items()}
-            while due and (at := min(due.values())) < end:
+            while due and (at := min(due.values())) < self.all.ends_at:
                 part = min(due, key=lambda name: due[name])
                 await asyncio.sleep(max(at - time.monotonic(), 0))
                 url, _ = self.parts[part]
@@ -217,25 +222,30 @@ class Result:
         ]
 
 
-async def watch_all(console: Console, cookies: list[str], jobs: list[str], seconds: float) -> tuple[float, Watched]:
-    """All pages for so long. Returns the share of a core in percent, once all are open, and what they saw."""
+async def watch_all(
+    console: Console, cookies: list[str], jobs: list[str], seconds: float
+) -> tuple[float, float, Watched]:
+    """All pages for so long. Returns when all were open, the share of a core in percent then, and what they saw."""
     result = Watched()
-    begin = time.monotonic() + OPENING + SETTLING
-    end = begin + seconds + SEEN_WITHIN
     singles = (f"/jobs/{jobs[n % len(jobs)]}/" for n in range(len(cookies)))
     pages = [
         Page(console.port, cookie, next(singles) if n % SINGLE == 0 else "/jobs/", result)
         for n, cookie in enumerate(cookies)
     ]
-    tasks = [asyncio.create_task(page.watch(n * OPENING / len(pages), end)) for n, page in enumerate(pages)]
-    await asyncio.sleep(begin - time.monotonic())
+    tasks = [asyncio.create_task(page.watch(n * OPENING / len(pages))) for n, page in enumerate(pages)]
+    async with asyncio.timeout(MOST_OPENING):
+        while result.opened < len(pages):
+            await asyncio.sleep(0.1)
+    await asyncio.sleep(SETTLING)
+    opened = time.time()
+    result.ends_at = time.monotonic() + seconds + SEEN_WITHIN
     result.polls, result.unchanged, result.bytes, result.slowest = 0, 0, 0, 0.0
     before, at = await asyncio.to_thread(cpu_of, console), time.monotonic()
     await asyncio.sleep(seconds)
     used = (await asyncio.to_thread(cpu_of, console) - before) / (time.monotonic() - at) * 100
     counted = replace(result)
     await asyncio.gather(*tasks)
-    return used, counted
+    return opened, used, counted
 
 
 def missed(pages: Watched, ended: dict[str, tuple[str, float]], singles: set[str], until: float) -> int:
@@ -269,8 +279,7 @@ def measure(folder: Path) -> Result:
             before = cpu_of(console)
             time.sleep(QUIET_SECONDS)
             quiet = (cpu_of(console) - before) / QUIET_SECONDS * 100
-            opened = time.time() + OPENING + SETTLING
-            watched, pages = asyncio.run(watch_all(console, cookies, jobs, SECONDS))
+            opened, watched, pages = asyncio.run(watch_all(console, cookies, jobs, SECONDS))
             until = time.time() - SEEN_WITHIN
         finally:
             psutil.Process(writer.pid).terminate()
