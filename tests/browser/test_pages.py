@@ -81,6 +81,15 @@ def serious(page: Page) -> list[str]:
     ]
 
 
+#: Menus and questions are opened one by one, and closed again.
+BOXES_OFF_SCREEN = """[...document.querySelectorAll('details.confirm, details.menu')].filter(details => {
+    details.open = true
+    const box = details.querySelector('.confirm-box, .menu-box').getBoundingClientRect()
+    details.open = false
+    return box.left < 0 || box.right > document.documentElement.clientWidth
+}).map(details => details.textContent.trim().slice(0, 80))"""
+
+
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(("size", "theme"), [(WIDE, "light"), (PHONE, "dark")], ids=["wide, light", "phone, dark"])
 def test_every_page_can_be_used_by_everybody(
@@ -98,6 +107,7 @@ def test_every_page_can_be_used_by_everybody(
         wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         if wide > 0:
             problems[what].append(f"{wide} pixels wider than the screen")
+        problems[what] += [f"a box runs off the screen: {text}" for text in page.evaluate(BOXES_OFF_SCREEN)]
     # What is not there is answered with 404, a form with what is not there in it with 422, which the browser notes.
     expected = re.compile("status of (404|422)")
     page.complaints[:] = [line for line in page.complaints if not expected.search(line)]  # type: ignore[attr-defined]
