@@ -1,7 +1,7 @@
 """What finding a model costs at the size of the real index and at 100,000: a part of `make bench`.
 
-Every call asks something else, so that no answer is one that was kept; the two kinds of one word have only words that
-were not asked before. The processor's own speed changes within a run, so each call has a call of /healthz at its side.
+Every call asks something else, so that no answer is one that was kept; the two kinds of one word ask for none of which
+anything was asked before. The processor's own speed changes within a run, so each call has one of /healthz at its side.
 
 `python -m tests.bench_search` runs it alone, with `--postgres` on a PostgreSQL of its own; 0 is the index as it is, any
 other number so many entries.
@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from itertools import islice
 from operator import truediv
 from pathlib import Path
@@ -69,19 +69,25 @@ def new_words() -> list[str]:
     seen = Counter(
         word for name in Entry.objects.values_list("name", flat=True) for word in _WORD.findall(name.lower())
     )
-    found = [word for word, _ in seen.most_common(3 * CALLS)]
+    found = [word for word, _ in seen.most_common(5 * CALLS)]
     random.Random(3).shuffle(found)
     return found
 
 
-def queries(kind: str, words: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Never the same twice in a run; of `words` each is asked for once."""
+def beginnings(words: Sequence[str]) -> list[str]:
+    picked = random.Random(4)
+    return list(dict.fromkeys(word[: picked.randint(2, len(word) - 1)] for word in words))
+
+
+def queries(kind: str, new: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Never the same twice in a run. Of `new` words each is asked for once, by one of the two kinds."""
     picked = random.Random(kind)
-    for number, new in enumerate(words, 1):
+    own = {"one word": new[::2], "beginning of a word": beginnings(new[1::2])}.get(kind, new)
+    for number, text in enumerate(own, 1):
         word, other = picked.sample(WORDS, 2)
         yield {
-            "one word": {"q": new},
-            "beginning of a word": {"q": new[: picked.randint(2, len(new) - 1)]},
+            "one word": {"q": text},
+            "beginning of a word": {"q": text},
             "two words": {"q": f"{word} {other}"},
             "mistyped": {"q": f"{SLIPS[number % len(SLIPS)]} {word if number > len(SLIPS) else ''}"},
             "tag, page 3": {"tag": word, "page": "3", "sort": picked.choice(["", "name", "smallest"])},
@@ -101,16 +107,17 @@ KINDS = {
 }  # fmt: skip
 
 
-def measured(client: object, kind: str, words: Sequence[str]) -> tuple[float, float, float, float]:
+def measured(client: object, kind: str, new: Sequence[str]) -> tuple[float, float, float, float]:
     """Of the whole answer: median and 99th percentile in seconds; of /healthz: the median; and the median ratio."""
     times, bases = [], []
-    for query in islice(queries(kind, words), CALLS + 3):
+    for query in islice(queries(kind, new), CALLS + 3):
         bases.append(statistics.mean(timed(client, "/healthz") for _ in range(2)))
         began = time.perf_counter()
         answer = client.get("/gallery/", query, headers=KINDS[kind])  # type: ignore[attr-defined]
         times.append(time.perf_counter() - began)
         assert answer.status_code == 200, query
     times, bases = times[3:], bases[3:]
+    assert len(times) == CALLS, "there are too few words"
     ratio = statistics.median(map(truediv, times, bases))
     return statistics.median(times), sorted(times)[int(len(times) * 0.99)], statistics.median(bases), ratio
 
@@ -152,11 +159,11 @@ def child(folder: Path) -> dict[str, object]:
     gc.freeze()
     for _ in range(20):
         client.get("/healthz")
-    words = new_words()
+    new = new_words()
     client.get("/gallery/nothing")
     before = psutil.Process().memory_info().rss
     first = timed(client, "/gallery/")
-    rows = {kind: measured(client, kind, words[number % 2 :: 2]) for number, kind in enumerate(KINDS)}
+    rows = {kind: measured(client, kind, new) for kind in KINDS}
     grown = psutil.Process().memory_info().rss - before
     for file in files:
         file.write_text(file.read_text().replace("license: mit", "license: MIT"))
@@ -191,22 +198,26 @@ class Plain(yaml.CSafeDumper):  # type: ignore[misc]
         return True
 
 
-def figures(folder: Path, count: int | None) -> dict[str, object]:
-    """Figures at a size; None is that of the real index."""
+def figures(folder: Path, count: int | None, on: str = "") -> dict[str, object]:
+    """Figures at a size, on an empty database of its own; None is that of the real index."""
     place = folder / str(count)
     place.mkdir()
     write(index(place), count or 0)
     command = [sys.executable, "-m", "tests.bench_search", "child", str(place)]
     env = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "TMPDIR": str(place)}
+    env |= {"DATABASE_URL": on} if on else {}
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
-def search(folder: Path, sizes: tuple[int | None, ...] = (None, MANY)) -> list[tuple[str, str, str, str, str]]:
+def search(
+    folder: Path, sizes: tuple[int | None, ...] = (None, MANY), on_postgres: bool = False
+) -> list[tuple[str, str, str, str, str]]:
     """what, value, target, baseline, ratio."""
     found = []
     for count in sizes:
-        told = figures(folder, count)
+        with postgres.running() if on_postgres else nullcontext("") as address:
+            told = figures(folder, count, address)
         many, times = f"{told['entries']:,}", 2 if count else 1
         for kind, (median, high, base, ratio) in told["rows"].items():  # type: ignore[attr-defined]
             value = f"{median * 1000:.1f} ms (p99 {high * 1000:.1f} ms)"
@@ -221,24 +232,14 @@ def search(folder: Path, sizes: tuple[int | None, ...] = (None, MANY)) -> list[t
     return found
 
 
-@contextmanager
-def database() -> Iterator[None]:
-    """The one that the children use, when it is not SQLite."""
-    if "--postgres" not in sys.argv:
-        yield
-        return
-    with postgres.running() as address:
-        os.environ["DATABASE_URL"] = address
-        yield
-
-
 def main() -> None:
     if sys.argv[1:2] == ["child"]:
         print(json.dumps(child(Path(sys.argv[2]))))
         return
+    on_postgres = "--postgres" in sys.argv
     sizes = tuple(int(size) or None for size in sys.argv[1:] if size != "--postgres") or (None, MANY)
-    with tempfile.TemporaryDirectory(prefix="localai-admin-bench-") as place, database():
-        for row in search(Path(place), sizes):
+    with tempfile.TemporaryDirectory(prefix="localai-admin-bench-") as place:
+        for row in search(Path(place), sizes, on_postgres):
             widths = zip(row, (44, 42, 24, 18, 8), strict=True)
             print("  ".join(cell.ljust(width) for cell, width in widths).rstrip(), flush=True)
 

@@ -232,19 +232,20 @@ async def watch_all(
         Page(console.port, cookie, next(singles) if n % SINGLE == 0 else "/jobs/", result)
         for n, cookie in enumerate(cookies)
     ]
-    tasks = [asyncio.create_task(page.watch(n * OPENING / len(pages))) for n, page in enumerate(pages)]
-    async with asyncio.timeout(MOST_OPENING):
-        while result.opened < len(pages):
-            await asyncio.sleep(0.1)
-    await asyncio.sleep(SETTLING)
-    opened = time.time()
-    result.ends_at = time.monotonic() + seconds + SEEN_WITHIN
-    result.polls, result.unchanged, result.bytes, result.slowest = 0, 0, 0, 0.0
-    before, at = await asyncio.to_thread(cpu_of, console), time.monotonic()
-    await asyncio.sleep(seconds)
-    used = (await asyncio.to_thread(cpu_of, console) - before) / (time.monotonic() - at) * 100
-    counted = replace(result)
-    await asyncio.gather(*tasks)
+    async with asyncio.TaskGroup() as tasks:
+        for n, page in enumerate(pages):
+            tasks.create_task(page.watch(n * OPENING / len(pages)))
+        async with asyncio.timeout(MOST_OPENING):
+            while result.opened < len(pages):
+                await asyncio.sleep(0.1)
+        await asyncio.sleep(SETTLING)
+        opened = time.time()
+        result.ends_at = time.monotonic() + seconds + SEEN_WITHIN
+        result.polls, result.unchanged, result.bytes, result.slowest = 0, 0, 0, 0.0
+        before, at = await asyncio.to_thread(cpu_of, console), time.monotonic()
+        await asyncio.sleep(seconds)
+        used = (await asyncio.to_thread(cpu_of, console) - before) / (time.monotonic() - at) * 100
+        counted = replace(result)
     return opened, used, counted
 
 

@@ -11,9 +11,8 @@ def make(apps, schema_editor):
     if schema_editor.connection.vendor == "postgresql":
         column = f"name_words tsvector GENERATED ALWAYS AS ({_WORDS.format('name')}) STORED"
         schema_editor.execute(f"ALTER TABLE gallery_entry ADD COLUMN {column}", params=None)
-        schema_editor.execute(
-            "CREATE INDEX gallery_entry_name_words ON gallery_entry USING gin (name_words) WITH (fastupdate = off)"
-        )
+        index = "gallery_entry_name_words ON gallery_entry USING gin (name_words) WITH (fastupdate = off)"
+        schema_editor.execute(f"CREATE INDEX {index}", params=None)
 
 
 def drop(apps, schema_editor):
@@ -24,4 +23,4 @@ def drop(apps, schema_editor):
 class Migration(migrations.Migration):
     dependencies = [("gallery", "0003_search")]
 
-    operations = [migrations.RunPython(make, drop, elidable=False)]
+    operations = [migrations.RunPython(make, drop)]

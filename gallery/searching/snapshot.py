@@ -87,6 +87,7 @@ class Snapshot:
 
     def with_pks(self, pks: Sequence[int]) -> int:
         """The places of the keys as a bitmap; keys of galleries that are not shown are none."""
+        # The quickest way for few keys, for keys that lie far apart, and for many in a row.
         if len(pks) * 32 < self.count:
             return from_places((place for place in map(self.place, pks) if place != NOT_SHOWN), self.count)
         if self._width > 8 * self.count:

@@ -10,8 +10,6 @@ from gallery.searching.query import Group, Phrase, Query
 _MATCH = "SELECT rowid FROM gallery_entry_words WHERE gallery_entry_words MATCH %s"
 #: What a word in the name, in the tags, and in the description counts.
 _WEIGHTS = "10.0, 4.0, 1.0"
-
-
 #: As one value: a row of its own for each key takes twice as long as finding them.
 _KEYS = _MATCH.replace("rowid", "json_group_array(rowid)", 1)
 

@@ -92,7 +92,7 @@ def allowed(text: str) -> Path:
 def _outside(text: str) -> ImportRefused:
     return ImportRefused(
         f"{text[:200]} is in none of the folders that files may come from.",
-        "An administrator can name the folder in LOCALAI_ADMIN_FILE_ROOTS.",
+        "An administrator can name the folder in LOCALAI_ADMIN_FILE_ROOTS; the console's own data stays closed.",
     )
 
 

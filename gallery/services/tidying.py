@@ -12,7 +12,7 @@ from django.db import transaction
 
 from gallery.disk.report import SUSPECTS
 from gallery.disk.usage import is_loose
-from gallery.downloads.places import INGEST
+from gallery.downloads.places import INGEST, forget_ingest
 from gallery.models import Job
 from gallery.services import disk, jobs, known_files, leftovers, models_folder
 from gallery.services.errors import CannotDelete, Conflict, StillUsed
@@ -90,6 +90,7 @@ def _discard_ended(folder: str, job: Job | None, by: AbstractBaseUser | None) ->
     except OSError as error:
         raise _cannot(folder, error) from None
     shutil.rmtree(gone, ignore_errors=True)
+    forget_ingest(settings.MODELS_PATH)
 
 
 def _place(name: str) -> Path:

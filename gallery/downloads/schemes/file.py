@@ -34,7 +34,7 @@ def _source(uri: str, _rest: str, context: Context) -> Source:
 def _refused(uri: str) -> RefusedSource:
     return RefusedSource(
         f"{uri[:200]} is in none of the folders that files may come from.",
-        action="An administrator can name the folder in LOCALAI_ADMIN_FILE_ROOTS.",
+        action="An administrator can name the folder in LOCALAI_ADMIN_FILE_ROOTS; the console's own data stays closed.",
     )
 
 
