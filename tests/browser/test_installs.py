@@ -254,7 +254,8 @@ def test_without_scripts_a_plan_leads_to_a_job_that_can_be_called_off(
     page.reload()
     expect(job_state(page)).to_have_text("Downloading")
     page.get_by_label("More for Install plain").click()
-    page.get_by_role("button", name="Cancel").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Cancel").click()
     for _ in range(60):
         page.reload()
         if job_state(page).inner_text() == "Cancelled":

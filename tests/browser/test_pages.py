@@ -150,10 +150,12 @@ def test_the_console_works_without_scripts(
     page.get_by_label("Prompt").fill("Hello")
     page.get_by_role("button", name="Send").click()
     expect(page.locator("#answer-figures")).to_contain_text("tokens/s", timeout=60_000)
-    page.get_by_role("button", name="Shut down tiny").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Shut down tiny").click()
     page.goto(console.address + "/models/tiny/")
     reload_until(page, "Stopped")
-    page.get_by_role("button", name="Load tiny").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Load tiny").click()
     reload_until(page, "Ready")
 
 
