@@ -103,7 +103,7 @@ def strip(request: HttpRequest) -> HttpResponse:
     version = running["strip_version"]
     if has_seen(request, version):
         return versioned(htmx.unchanged(), version)
-    seconds = pace(request, running["strip_seconds"])
+    seconds = pace(request, running["strip_seconds"], beside=True)
     return versioned(render(request, "includes/strip.html", running | {"strip_seconds": seconds}), version)
 
 

@@ -136,7 +136,7 @@ class Job(models.Model):
         ]
 
     def __str__(self) -> str:
-        return "Prepare starter gallery" if self.kind == Kind.STARTER else f"{self.get_kind_display()} {self.subject}"
+        return "Prepare starter gallery" if self.kind == Kind.STARTER else f"{self.kind.capitalize()} {self.subject}"
 
     def get_absolute_url(self) -> str:
         return reverse("gallery:job", args=[self.pk])

@@ -22,6 +22,8 @@ SEEN = "v"
 #: Polls a second that one process is asked for; with more pages open than that, each asks less often.
 POLLS_A_SECOND = 80
 LONGEST_PACE = 15.0
+#: What is shown beside every page gives way to the page itself: then it asks this much less often.
+BESIDE = 2
 #: A page that has not asked for so long is closed. Seconds.
 CLOSED_AFTER = 30.0
 #: One answer is given to all for so long, at least; and for this part of the time between two polls.
@@ -90,9 +92,10 @@ class Polls:
                 self._looked_at = now
                 self._open = {key: at for key, at in self._open.items() if now - at < CLOSED_AFTER}
 
-    def pace(self, seconds: float) -> float:
+    def pace(self, seconds: float, beside: bool = False) -> float:
         """Seconds until a page should ask again: as often as is good, or less often when many are open."""
-        return max(seconds, min(round(len(self._open) / POLLS_A_SECOND, 1), LONGEST_PACE))
+        crowded = len(self._open) / POLLS_A_SECOND * (BESIDE if beside else 1)
+        return max(seconds, min(round(crowded, 1), LONGEST_PACE))
 
     def get(self, key: Hashable) -> Answer | None:
         """The answer, if it is fresh."""
@@ -132,7 +135,7 @@ class Polls:
             self._answers.clear()
 
 
-def pace(request: HttpRequest, seconds: float) -> float:
+def pace(request: HttpRequest, seconds: float, beside: bool = False) -> float:
     """Seconds until a page should ask again, for an answer to this request: as often as is good, when few are open."""
     open_pages: Polls | None = getattr(request, "polls", None)
-    return open_pages.pace(seconds) if open_pages else seconds
+    return open_pages.pace(seconds, beside) if open_pages else seconds

@@ -211,6 +211,7 @@ def test_the_more_pages_are_open_the_less_often_each_asks():
     for page in range(400):
         polls.note(page)
     assert polls.pace(2) == 400 / polling.POLLS_A_SECOND
+    assert polls.pace(2, beside=True) == 2 * polls.pace(2)
     assert polls.pace(8) == 8
     for page in range(100_000):
         polls.note(page)
@@ -218,6 +219,12 @@ def test_the_more_pages_are_open_the_less_often_each_asks():
     clock.now += polling.CLOSED_AFTER + 1
     polls.note("one")
     assert polls.pace(2) == 2
+
+
+def test_in_a_crowd_the_strip_gives_way_to_the_page_it_is_on(watching, monkeypatch):
+    monkeypatch.setattr(polling, "POLLS_A_SECOND", 0.4)
+    assert b'data-live="2.5"' in ask(watching).content
+    assert b'data-live="10.0"' in ask(watching, "/strip/?v=other").content
 
 
 def test_an_answer_is_as_old_as_its_question():
