@@ -7,9 +7,16 @@ from typing import Any
 from django.contrib.humanize.templatetags.humanize import ordinal
 from django.urls import reverse
 
+from gallery.downloads.errors import DigestMismatch, NoSpace
 from gallery.job_figures import figures
 from gallery.models import Job
 from gallery.services.running import TRIES
+
+#: Where something can be done about a cause, beside trying again: label, URL name and query.
+_WAYS_OUT = {
+    NoSpace.cause: ("Make room", "gallery:disk", ""),
+    DigestMismatch.cause: ("See what came instead", "gallery:disk", "?tab=downloads"),
+}
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,7 @@ def row_of(job: Job, moment: datetime, line: Line, may_control: bool) -> dict[st
         "more": offered[1:],
         "more_label": f"More for {job}",
         "dismiss_label": f"Dismiss {job}",
+        "way_out": _way_out(job),
         "can_retry": may_control and job.can_retry,
         "can_dismiss": may_control and job.has_failed and not job.dismissed,
     }
@@ -89,6 +97,14 @@ def _moves(job: Job, line: Line) -> list[Act]:
 
 def _act(job: Job, name: str, label: str, icon: str) -> Act:
     return Act(label, reverse(f"gallery:{name}", args=[job.pk]), icon, f"{label} {job}")
+
+
+def _way_out(job: Job) -> tuple[str, str] | None:
+    """Label and address of the page that helps with what the job failed of."""
+    if not job.has_failed or job.cause not in _WAYS_OUT:
+        return None
+    label, name, query = _WAYS_OUT[job.cause]
+    return label, reverse(name) + query
 
 
 def _took(job: Job) -> float | None:

@@ -253,6 +253,20 @@ def test_a_cancel_is_acknowledged_before_the_worker_lets_go(downloading, as_inst
     assert "/cancel/" not in text
 
 
+@pytest.mark.parametrize(
+    ("cause", "address"), [("no_space", "/disk/"), ("digest_mismatch", "/disk/?tab=downloads"), ("network", None)]
+)
+def test_a_failure_leads_to_the_page_that_helps(db, as_viewer, cause, address):
+    note = shown(as_viewer, job_of(state=State.FAILED, error="x", cause=cause)).split('role="alert"')[1]
+    assert (f'href="{address}"' in note) if address else "href" not in note.split("</div>")[0]
+
+
+def test_the_page_with_the_licence_is_one_click_away(db, as_viewer):
+    action = "Accept the licence at https://huggingface.co/meta/llama?a=1&b=<i>, and set HF_TOKEN."
+    note = shown(as_viewer, job_of(state=State.FAILED, error="x", action=action)).split('role="alert"')[1]
+    assert '<a href="https://huggingface.co/meta/llama?a=1&amp;b=' in note and "<i>" not in note
+
+
 def test_a_waiting_job_is_cancelled_at_once_and_can_be_retried(db, as_installer):
     job = job_of()
     as_installer.post(f"/jobs/{job.pk}/cancel/")
