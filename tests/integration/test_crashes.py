@@ -108,8 +108,8 @@ def killed_install(site: Site, moment: str, whole: bool) -> set[str]:
         )
     site.until_job(job)
     site.assert_installed(model)
-    # What was read and not written, and what was on the line.
-    assert site.sent(model) <= LARGE + SMALL + (1 << 20)
+    # What was read and not written, and what was on the line: twice, where the third kill in a row takes everything.
+    assert site.sent(model) <= LARGE + SMALL + (2 << 20)
     return {why.rpartition(" ")[2] for why in site.whys(job) if "died while it was" in why}
 
 
@@ -132,7 +132,9 @@ def test_the_model_before_works_until_the_new_one_is_committed(site: Site, insta
     job = site.install(new)
     site.kill("worker", lambda: bytes_of(1, SMALL // 2)(site, new))
     site.assert_installed(installed, during_an_install=True)
-    assert site.instance(installed.name) == running
+    # The third kill in a row takes everything, and the next agent says that it found the backend again.
+    found = site.until_instance(installed.name, "ready", "failed")
+    assert found | {"reason": ""} == running | {"reason": ""}
     site.kill("worker", lambda: (site.models / f"{new.name}.gguf").read_bytes() == new.bodies[f"{new.name}.gguf"])
     site.until_job(job)
     site.assert_installed(new)
