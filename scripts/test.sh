@@ -38,5 +38,5 @@ if [ "$#" -gt 0 ]; then
     exec python -m pytest "$@"
 fi
 # More processes than cores: most tests of whole consoles wait more than they work. A file's tests stay together.
-exec python -m pytest -n 4 --dist loadfile --no-loadscope-reorder --durations=15 \
+exec python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=15 \
     ${LEFT_OUT:+-m "$LEFT_OUT"} ${COVERAGE:+--cov --cov-report=term --cov-fail-under=85}

@@ -22,7 +22,7 @@ import yaml
 
 from tests import bench_downloads, bench_watching
 from tests.bench_search import search
-from tests.fakes.console import Console
+from tests.fakes.console import WITHOUT_EXTRAS, Console
 from tests.fakes.real_gallery import index
 
 
@@ -33,6 +33,11 @@ class Row:
     target: str
     baseline: str
     ratio: str
+
+
+def as_installed() -> dict[str, str]:
+    """The environment of a process on a host as `make run` leaves it."""
+    return {**os.environ, "PYTHONPATH": str(WITHOUT_EXTRAS)}
 
 
 def timed(call: Callable[[], object]) -> float:
@@ -119,7 +124,9 @@ def running_console(folder: Path) -> list[Row]:
     """From `up` to the first page, idle memory, and the weight of each page's first load."""
     django_setup = statistics.median(
         timed(
-            lambda: subprocess.run([sys.executable, "-c", "import django; django.setup()"], check=True, env=os.environ)
+            lambda: subprocess.run(
+                [sys.executable, "-c", "import django; django.setup()"], check=True, env=as_installed()
+            )
         )
         for _ in range(3)
     )
@@ -208,7 +215,10 @@ def memory(console: Console) -> list[Row]:
     resident = sum(process.memory_info().rss for process in tree)
     shared_once = sum(process.memory_full_info().pss for process in tree)
     script = "import django, psutil; django.setup(); print(psutil.Process().memory_info().rss)"
-    base = int(subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout)
+    alone = subprocess.run(
+        [sys.executable, "-c", script], check=True, env=as_installed(), capture_output=True, text=True
+    )
+    base = int(alone.stdout)
     parts = ", ".join(f"{name(process)} {process.memory_info().rss >> 20}" for process in tree)
     cpu_before = sum(sum(process.cpu_times()[:2]) for process in tree)
     time.sleep(10)

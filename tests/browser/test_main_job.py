@@ -9,7 +9,7 @@ import psutil
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import PHONE, WIDE, go, welcome
+from tests.browser.conftest import PHONE, go, welcome
 from tests.fakes.console import Console
 
 MODEL = "gemma-3-270m-q4_k_m"
@@ -42,12 +42,11 @@ def resident(pid: int) -> int:
 
 
 @pytest.mark.timeout(420)
-@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
 def test_a_person_gets_from_the_link_to_an_answer_and_finds_it_in_the_history(
-    size: dict[str, int], open_page: Callable[..., Page], tmp_path: Path
+    open_page: Callable[..., Page], tmp_path: Path
 ) -> None:
     with Console(tmp_path / "data", new=True) as console:
-        page = open_page(size)
+        page = open_page(PHONE)
         welcome(page, console)
 
         page.locator("summary", has_text="Prepare the starter gallery").click()

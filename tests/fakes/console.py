@@ -18,6 +18,8 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+#: Hides the packages of extras, which `make run` does not install.
+WITHOUT_EXTRAS = Path(__file__).parent / "without_extras"
 START_SECONDS = 60.0
 _PREPARE = """
 import django
@@ -74,6 +76,7 @@ class Console:
             "LOCALAI_ADMIN_ADDRESS": f"127.0.0.1:{self.port}",
             "LOCALAI_GALLERIES": "[]",
             "LOCALAI_ADMIN_DISK_RESERVE": "0",
+            **({} if "DATABASE_URL" in environment else {"PYTHONPATH": str(WITHOUT_EXTRAS)}),
             **environment,
         }
         self.process: subprocess.Popen[str] | None = None

@@ -7,6 +7,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
+from django.template.defaultfilters import urlize
 from django.utils import timezone
 
 from gallery.services.running import TRIES
@@ -246,7 +247,7 @@ def assert_told(two: TwoFiles, fault: Fault) -> None:
     assert fault.says in job.error
     assert fault.then in job.action
     assert f"{job.error}" in page
-    assert f"<p>{job.action}</p>" in page
+    assert f"<p>{urlize(job.action)}</p>" in page
     if fault.waits:
         assert re.search(rf"Try {job.attempt + 1} of {TRIES} in \d", page)
         assert two.offers("cancel")
