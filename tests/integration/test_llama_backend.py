@@ -48,7 +48,7 @@ def config(model: str = "tiny.gguf", **parameters: object) -> dict[str, object]:
     return {"parameters": {"model": model, "max_tokens": 8, "seed": 1, "ignore_eos": True, **parameters}}
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 5.0) -> bool:
+def eventually(holds: Callable[[], bool], seconds: float = 15.0) -> bool:
     deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from gallery.downloads.partial import bytes_here
-from tests.fakes.console import prepare
+from tests.fakes.console import WITHOUT_EXTRAS, prepare
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LARGE = bytes(range(256)) * (12 << 10)  # 3 MiB
@@ -95,6 +95,7 @@ class Node:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("LOCALAI_", "DJANGO_", "HF_"))}
         self.environment = {
             **inherited,
+            "PYTHONPATH": str(WITHOUT_EXTRAS),
             "LOCALAI_ADMIN_DATA": str(self.data),
             "LOCALAI_ADMIN_FILE_ROOTS": str(source),
             "LOCALAI_ADMIN_TRUSTED_HOSTS": "127.0.0.1",
