@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from models.runtime.identity import marked
+from tests.fakes.console import ROOT, WITHOUT_EXTRAS
 
-ROOT = Path(__file__).resolve().parents[2]
 LOADED, FOUND = "the model is loaded", "found again after the agent came back"
 FAKES = ROOT / "tests" / "fakes" / "backends"
 PROGRAM = """
