@@ -1,3 +1,4 @@
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -216,7 +217,8 @@ def test_a_wait_for_the_next_try_says_which_and_when_and_why(db, as_viewer):
         next_try_at=timezone.now() + timedelta(seconds=8.3),
     )
     for text in (shown(as_viewer, job), listed(as_viewer)):
-        assert text.count("Try 2 of 5 in 8 s") == 1 and "huggingface.co answered 503." in text
+        # A machine may take its time between the row and the page.
+        assert len(re.findall(r"Try 2 of 5 in [3-8] s", text)) == 1 and "huggingface.co answered 503." in text
 
 
 @pytest.mark.parametrize(

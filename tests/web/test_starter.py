@@ -10,7 +10,7 @@ from threading import Event, Thread
 import psutil
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import OperationalError, connection
 
 from gallery.models import Entry, Gallery
 from gallery.services import installs, jobs, pip, queue, running, starter
@@ -183,3 +183,12 @@ def test_the_command_line_says_what_comes_and_asks_for_the_terms(shelf, capsys):
 def test_the_command_line_fetches_without_a_worker(shelf, capsys):
     call_command("starter", "--accept-terms")
     assert "can be installed from the gallery starter" in capsys.readouterr().out
+
+
+def test_the_command_line_ends_when_the_work_breaks_off(shelf, monkeypatch):
+    def broken(*_: object) -> None:
+        raise OperationalError("the disk is gone")
+
+    monkeypatch.setattr(running, "run", broken)
+    with pytest.raises(CommandError, match="broke off: the disk is gone"):
+        call_command("starter", "--accept-terms")

@@ -42,26 +42,31 @@ class Command(BaseCommand):
 
     def follow(self, job: Job) -> None:
         """Work on the job here, unless a worker has it already, and say how far it is until it ends."""
-        interrupted = Event()
-        worker = Thread(target=work_here, args=(job, interrupted), daemon=True)
+        interrupted, broken = Event(), list[Exception]()
+        worker = Thread(target=work_here, args=(job, interrupted, broken), daemon=True)
         worker.start()
         said = ""
         try:
             while job.is_active:
+                interrupted.wait(LOOK)
+                if broken:
+                    raise CommandError(f"The work broke off: {broken[0]}. Call again; what is here is kept.")
                 job.refresh_from_db()
                 if (line := f"{job.message} {bytes_text(job.bytes_done)}") != said:
                     self.stdout.write(line)
                     said = line
-                interrupted.wait(LOOK)
         except KeyboardInterrupt:
             jobs.request_cancel(job, by=None)
             worker.join(LET_GO)
             raise CommandError("Cancelled.") from None
 
 
-def work_here(job: Job, interrupted: Event) -> None:
+def work_here(job: Job, interrupted: Event, broken: list[Exception]) -> None:
+    """What breaks the work off, such as a database that cannot be written to, is left in `broken`."""
     try:
         while (delay := running.run(job.pk, starter.run_starter, interrupted)) is not None:
             interrupted.wait(delay)
+    except Exception as error:
+        broken.append(error)
     finally:
         connection.close()
