@@ -13,10 +13,18 @@ from gallery.models import Job
 from gallery.services.running import TRIES
 
 #: Where something can be done about a cause, beside trying again: label, URL name and query.
-_WAYS_OUT = {
+_PAGES = {
     NoSpace.cause: ("Make room", "gallery:disk", ""),
     DigestMismatch.cause: ("See what came instead", "gallery:disk", "?tab=downloads"),
 }
+
+
+@dataclass(frozen=True)
+class WayOut:
+    """The page that helps with what a job failed of."""
+
+    label: str
+    url: str
 
 
 @dataclass(frozen=True)
@@ -99,12 +107,11 @@ def _act(job: Job, name: str, label: str, icon: str) -> Act:
     return Act(label, reverse(f"gallery:{name}", args=[job.pk]), icon, f"{label} {job}")
 
 
-def _way_out(job: Job) -> tuple[str, str] | None:
-    """Label and address of the page that helps with what the job failed of."""
-    if not job.has_failed or job.cause not in _WAYS_OUT:
+def _way_out(job: Job) -> WayOut | None:
+    if not job.has_failed or job.cause not in _PAGES:
         return None
-    label, name, query = _WAYS_OUT[job.cause]
-    return label, reverse(name) + query
+    label, name, query = _PAGES[job.cause]
+    return WayOut(label, reverse(name) + query)
 
 
 def _took(job: Job) -> float | None:

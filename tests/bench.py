@@ -35,11 +35,6 @@ class Row:
     ratio: str
 
 
-def as_installed() -> dict[str, str]:
-    """The environment of a process on a host as `make run` leaves it."""
-    return {**os.environ, "PYTHONPATH": str(WITHOUT_EXTRAS)}
-
-
 def timed(call: Callable[[], object]) -> float:
     began = time.perf_counter()
     call()
@@ -125,7 +120,7 @@ def running_console(folder: Path) -> list[Row]:
     django_setup = statistics.median(
         timed(
             lambda: subprocess.run(
-                [sys.executable, "-c", "import django; django.setup()"], check=True, env=as_installed()
+                [sys.executable, "-c", "import django; django.setup()"], check=True, env=os.environ | WITHOUT_EXTRAS
             )
         )
         for _ in range(3)
@@ -216,7 +211,7 @@ def memory(console: Console) -> list[Row]:
     shared_once = sum(process.memory_full_info().pss for process in tree)
     script = "import django, psutil; django.setup(); print(psutil.Process().memory_info().rss)"
     alone = subprocess.run(
-        [sys.executable, "-c", script], check=True, env=as_installed(), capture_output=True, text=True
+        [sys.executable, "-c", script], check=True, env=os.environ | WITHOUT_EXTRAS, capture_output=True, text=True
     )
     base = int(alone.stdout)
     parts = ", ".join(f"{name(process)} {process.memory_info().rss >> 20}" for process in tree)

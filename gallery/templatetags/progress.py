@@ -3,6 +3,7 @@
 from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from gallery.job_figures import Figures
 from gallery.models import Job
@@ -38,7 +39,7 @@ def doing(job: Job, figures: Figures, standing: str = "") -> str | SafeString:
         return format_html("{} · {}", silence, far) if (far := _far(figures)) else silence
     if job.is_working or job.is_paused:
         return " · ".join(filter(None, (_far(figures), job.message)))
-    return f"{standing[:1].upper()}{standing[1:]}" or job.message
+    return capfirst(standing) or job.message
 
 
 def _far(figures: Figures) -> str:

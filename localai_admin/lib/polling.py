@@ -19,7 +19,7 @@ from django.http import HttpRequest, HttpResponse
 from localai_admin.lib import htmx
 
 SEEN = "v"
-#: Polls a second that one process is asked for; with more pages open than that, each asks less often.
+#: Polls a second that one process is asked for, at most; with more pages open than that, each asks less often.
 POLLS_A_SECOND = 80
 LONGEST_PACE = 15.0
 #: What is shown beside every page gives way to the page itself: then it asks this much less often.

@@ -8,18 +8,20 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-#: Hides the packages of extras, which `make run` does not install.
-WITHOUT_EXTRAS = Path(__file__).parent / "without_extras"
+#: The environment that hides the packages of extras, which `make run` does not install.
+WITHOUT_EXTRAS = {"PYTHONPATH": str(Path(__file__).parent / "without_extras")}
 START_SECONDS = 60.0
 _PREPARE = """
 import django
@@ -59,6 +61,17 @@ def prepare(data: Path) -> None:
         shutil.copy2(_prepared() / "db.sqlite3", data)
 
 
+def looking_at(data: Path) -> sqlite3.Connection:
+    """The database of a console that runs, or was killed; nothing is written to it."""
+    return sqlite3.connect(f"file:{data}/db.sqlite3?mode=ro", uri=True, timeout=20, isolation_level=None)
+
+
+def query(data: Path, sql: str, *values: object) -> list[Any]:
+    """What the database says now."""
+    with contextlib.closing(looking_at(data)) as connection:
+        return connection.execute(sql, values).fetchall()
+
+
 class Console:
     """One `up` and its children. Use as a context manager; `restart()` keeps the data folder and the address.
 
@@ -72,11 +85,11 @@ class Console:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LOCALAI_", "DJANGO_"))}
         self.environment = {
             **inherited,
+            **({} if "DATABASE_URL" in inherited | environment else WITHOUT_EXTRAS),
             "LOCALAI_ADMIN_DATA": str(data),
             "LOCALAI_ADMIN_ADDRESS": f"127.0.0.1:{self.port}",
             "LOCALAI_GALLERIES": "[]",
             "LOCALAI_ADMIN_DISK_RESERVE": "0",
-            **({} if "DATABASE_URL" in environment else {"PYTHONPATH": str(WITHOUT_EXTRAS)}),
             **environment,
         }
         self.process: subprocess.Popen[str] | None = None

@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from gallery.downloads.partial import bytes_here
 from localai_admin.lib.supervise import answers
 from models.runtime.identity import Identity, marked
 from tests.fakes import http_server, power, tiny_gguf
-from tests.fakes.console import Console
+from tests.fakes.console import Console, looking_at, query
 from tests.fakes.node import FAKES
 from tests.fakes.person import Person
 from tests.fakes.real_gallery import entry
@@ -144,9 +144,7 @@ class Site:
     def big(self) -> tuple[int, int]:
         """How many entries of the big gallery are of the first and of the second version, as one look sees them."""
         sql = "select sum(license='one'), sum(license='two') from gallery_entry where license in ('one', 'two')"
-        path = f"file:{self.console.data}/db.sqlite3?mode=ro"
-        with closing(sqlite3.connect(path, uri=True, timeout=20)) as connection:
-            first, second = connection.execute(sql).fetchone()
+        [(first, second)] = query(self.console.data, sql)
         return int(first or 0), int(second or 0)
 
     def write_config(self, name: str, *, backend: str = "llama-cpp", **more: object) -> str:
@@ -200,8 +198,7 @@ class Site:
     def query(self, sql: str, *values: object) -> list[Any]:
         """What the database says now. One connection is kept: a moment that lasts a millisecond has to be seen."""
         if self._database is None:
-            path = f"file:{self.console.data}/db.sqlite3?mode=ro"
-            self._database = sqlite3.connect(path, uri=True, timeout=20, isolation_level=None)
+            self._database = looking_at(self.console.data)
         return self._database.execute(sql, values).fetchall()
 
     def job(self, subject: str, kind: str) -> str:

@@ -1,10 +1,8 @@
 """Killing a part of the console with SIGKILL at any point loses nothing."""
 
 import signal
-import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -12,18 +10,13 @@ import pytest
 import requests
 
 from tests.fakes import tiny_gguf
-from tests.fakes.console import Console
+from tests.fakes.console import Console, query
 
 pytestmark = pytest.mark.timeout(180)
 
 
-def rows(console: Console, sql: str) -> list[tuple[object, ...]]:
-    with closing(sqlite3.connect(f"file:{console.data}/db.sqlite3?mode=ro", uri=True, timeout=20)) as connection:
-        return connection.execute(sql).fetchall()
-
-
 def instance(console: Console) -> dict[str, object]:
-    [row] = rows(console, "select state, reason, pid, desired from models_instance where name = 'tiny'")
+    [row] = query(console.data, "select state, reason, pid, desired from models_instance where name = 'tiny'")
     return dict(zip(("state", "reason", "pid", "desired"), row, strict=True))
 
 
@@ -99,7 +92,7 @@ def test_a_backend_killed_while_nobody_watched_is_named_and_loaded_again(console
     psutil.Process(before["pid"]).kill()
     console.start()
     until(lambda: instance(console)["state"] == "ready")
-    whys = rows(console, "select why from models_instanceevent where to_state = 'backoff'")
+    whys = query(console.data, "select why from models_instanceevent where to_state = 'backoff'")
     assert any("gone" in str(why) for (why,) in whys)
 
 

@@ -41,7 +41,7 @@ class Console:
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("LOCALAI_", "DJANGO_"))}
         return kept | {
-            "PYTHONPATH": str(WITHOUT_EXTRAS),
+            **WITHOUT_EXTRAS,
             "LOCALAI_ADMIN_DATA": str(self.data),
             "LOCALAI_BACKENDS_PATH": str(FAKES),
             "LOCALAI_GALLERIES": "[]",

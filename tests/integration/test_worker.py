@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -17,7 +16,7 @@ import pytest
 import yaml
 
 from gallery.downloads.partial import bytes_here
-from tests.fakes.console import WITHOUT_EXTRAS, prepare
+from tests.fakes.console import WITHOUT_EXTRAS, prepare, query
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LARGE = bytes(range(256)) * (12 << 10)  # 3 MiB
@@ -95,7 +94,7 @@ class Node:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("LOCALAI_", "DJANGO_", "HF_"))}
         self.environment = {
             **inherited,
-            "PYTHONPATH": str(WITHOUT_EXTRAS),
+            **WITHOUT_EXTRAS,
             "LOCALAI_ADMIN_DATA": str(self.data),
             "LOCALAI_ADMIN_FILE_ROOTS": str(source),
             "LOCALAI_ADMIN_TRUSTED_HOSTS": "127.0.0.1",
@@ -145,11 +144,7 @@ class Node:
         return self.worker.wait(15)
 
     def query(self, sql: str, *values: object) -> list[tuple[object, ...]]:
-        connection = sqlite3.connect(self.data / "db.sqlite3", timeout=10)
-        try:
-            return connection.execute(sql, values).fetchall()
-        finally:
-            connection.close()
+        return query(self.data, sql, *values)
 
     def job(self, pk: str) -> tuple[str, int, str]:
         """State, attempt and error."""

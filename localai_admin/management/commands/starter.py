@@ -50,7 +50,8 @@ class Command(BaseCommand):
             while job.is_active:
                 interrupted.wait(LOOK)
                 if broken:
-                    raise CommandError(f"The work broke off: {broken[0]}. Call again; what is here is kept.")
+                    why = f"The work broke off: {broken[0]}. Call again; what is here is kept."
+                    raise CommandError(why) from broken[0]
                 job.refresh_from_db()
                 if (line := f"{job.message} {bytes_text(job.bytes_done)}") != said:
                     self.stdout.write(line)
@@ -62,7 +63,10 @@ class Command(BaseCommand):
 
 
 def work_here(job: Job, interrupted: Event, broken: list[Exception]) -> None:
-    """What breaks the work off, such as a database that cannot be written to, is left in `broken`."""
+    """What breaks the work off, such as a database that cannot be written to, is left in `broken`.
+
+    Whatever it is: who follows the job would wait for ever for a thread that is gone.
+    """
     try:
         while (delay := running.run(job.pk, starter.run_starter, interrupted)) is not None:
             interrupted.wait(delay)
